@@ -1,0 +1,55 @@
+"""The nouns of detection: what the data gives, what the model sees, what it answers.
+
+Boxes are XYXY in pixels of the resized image, unless a name says otherwise. A box covers the
+area from x1 to x2: the first pixel of an image is [0, 0, 1, 1].
+
+Named tuples, because DataLoader pinning and Lightning's device moves already walk through them:
+no `to`, `pin_memory` or `collate` method to maintain.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Images(NamedTuple):
+    """What a model may look at, training or not. Images are padded to a common size.
+
+    Pixels are as decoded: the model normalises them, because mean, scale and channel order belong
+    to its pretrained weights and have to travel with them into checkpoints and exports.
+    """
+
+    pixels: Tensor  # (B, 3, H, W) uint8, RGB, 0 to the right of and below each image
+    sizes: Tensor  # (B, 2) int64, height and width before padding
+    proposals: list[Tensor] | None = None  # per image (P, 4) XYXY; R-CNN and Fast R-CNN only
+    seeds: Tensor | None = None  # (B,) int64, one per image and step; training only
+
+
+class BoxTarget(NamedTuple):
+    """Ground truth of one image. `N` is its number of objects, and may be 0."""
+
+    boxes: Tensor  # (N, 4) float32 XYXY
+    labels: Tensor  # (N,) int64, 0 .. num_classes - 1, entries of the label map
+    image_id: str  # the shard key; metrics count images by it
+    original_size: tuple[int, int]  # height, width before any resizing
+    is_crowd: Tensor  # (N,) bool, COCO
+    is_difficult: Tensor  # (N,) bool, VOC
+    original_boxes: Tensor  # (N, 4) float64 XYXY, pixels of the original image; evaluation only
+    areas: Tensor  # (N,) float64, annotated area in original pixels; evaluation only
+    masks: Tensor | None = None  # (N, H, W) bool; instance segmentation only
+
+
+class DetectionBatch(NamedTuple):
+    """The images, and what the model must not see at test time."""
+
+    images: Images
+    targets: list[BoxTarget]  # length B
+
+
+class Detections(NamedTuple):
+    """What a detector finds in one image, best score first."""
+
+    boxes: Tensor  # (K, 4) float32 XYXY
+    labels: Tensor  # (K,) int64
+    scores: Tensor  # (K,) float32 probability in [0, 1]
+    masks: Tensor | None = None  # (K, H, W) bool, pasted, or None

@@ -1,0 +1,26 @@
+"""What all tests share: where the repository and the shared data are, and random boxes."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("LIT_DETSEG_SHARED", REPOSITORY.parent / "shared")).resolve()
+
+# Files that need the shared data are collected only where it exists.
+collect_ignore_glob = [] if (SHARED / "data").is_dir() else ["*/test_*_shared.py"]
+
+
+@pytest.fixture
+def random_boxes():
+    """A function that draws `n` valid XYXY boxes inside a 100 x 100 image."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int) -> torch.Tensor:
+        corner = torch.rand(n, 2, generator=generator) * 80
+        size = torch.rand(n, 2, generator=generator) * 18 + 2
+        return torch.cat([corner, corner + size], dim=1)
+
+    return draw
