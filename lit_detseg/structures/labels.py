@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lit_detseg.structures.errors import UserError
+from lit_detseg.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""The number of classes: said once, by the shards, and passed on to whatever asks for it."""
+
+import inspect
+from pathlib import Path
+from pydoc import locate
+from typing import Any
+
+from jsonargparse import Namespace
+
+from lit_detseg.data.index import ShardIndex
+from lit_detseg.errors import UserError
+from lit_detseg.structures import LabelMap
+
+# Stands for "the shards will say" while the configuration of a model whose constructor insists on
+# `num_classes` is parsed: the parser wants a number, and no data set has this many classes.
+UNSTATED = 2_147_483_647
+
+
+def configured_label_map(data: Namespace) -> tuple[LabelMap, str] | None:
+    """The label map that all configured shard sets agree on, and where the first of them is.
+
+    Args:
+        data: the data module's arguments; `train`, `val`, `test` and `predict` are looked at.
+
+    Raises:
+        UserError: when two sets differ, with the difference.
+    """
+    given = [data.get(name) for name in ("train", "val", "test", "predict")]
+    folders = [f for one in given if one for f in ([one] if isinstance(one, str) else one)]
+    maps = [ShardIndex.read(Path(folder)).label_map for folder in folders]
+    for folder, label_map in zip(folders, maps, strict=True):
+        if gap := maps[0].difference(label_map):
+            raise UserError(
+                f"{folders[0]} and {folder} do not have the same classes: {gap}. "
+                "Pack both with the same list of classes."
+            )
+    return (maps[0], folders[0]) if maps else None
+
+
+def fill_num_classes(model: Namespace, label_map: LabelMap, shards: str) -> None:
+    """Set `num_classes` in a parsed model, and in the models inside it, where it is accepted.
+
+    Args:
+        model: `class_path` and `init_args` as jsonargparse parses them; changed in place.
+        label_map: the classes of the shards.
+        shards: where they are, for the message.
+
+    Raises:
+        UserError: when the configuration names another number than the shards have.
+    """
+    named: Any = locate(model.class_path)
+    parameters = inspect.signature(named).parameters
+    init_args = model.get("init_args") or Namespace()
+    if "num_classes" in parameters:
+        default = parameters["num_classes"].default
+        stated = init_args.get("num_classes", default)
+        if stated not in (None, UNSTATED, default, len(label_map)):
+            raise UserError(
+                f"num_classes = {stated} is configured for {model.class_path}, but the label map "
+                f"of {shards} has {len(label_map)} classes: {', '.join(label_map.names)}. "
+                "Leave num_classes out: it is read from the shards."
+            )
+        init_args["num_classes"] = len(label_map)
+        model["init_args"] = init_args
+    for value in list(vars(init_args).values()):
+        if isinstance(value, Namespace) and "class_path" in value:
+            fill_num_classes(value, label_map, shards)

@@ -1,0 +1,242 @@
+"""`lit-detseg fit|validate|test|predict`: LightningCLI on recipes, shards and run directories."""
+
+import os
+import sys
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import _get_rank
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_detseg.callbacks.checkpoint import RunCheckpoint
+from lit_detseg.callbacks.finite_loss import FiniteLoss
+from lit_detseg.callbacks.predictions import PredictionPictures
+from lit_detseg.callbacks.progress import RunProgress
+from lit_detseg.callbacks.results_file import ResultsFile
+from lit_detseg.callbacks.throughput import Throughput
+from lit_detseg.cli.classes import UNSTATED, configured_label_map, fill_num_classes
+from lit_detseg.cli.parser import explain
+from lit_detseg.cli.quiet import quiet_libraries
+from lit_detseg.errors import UserError
+from lit_detseg.runs.checkpoints import AtomicCheckpointIO, newest_valid_checkpoint
+from lit_detseg.runs.directory import RunDirectory
+from lit_detseg.runs.loggers import run_loggers
+from lit_detseg.runs.settings import RunSettings
+
+TRAINER_DEFAULTS = {
+    "use_distributed_sampler": False,  # the data module shares the samples itself, exactly
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,  # one sentence says it
+    "log_every_n_steps": 10,
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Run one of Lightning's four words.
+
+    Args:
+        arguments: the word and its options.
+    """
+    DetSegCLI(arguments)
+
+
+class DetSegCLI(LightningCLI):
+    """Recipes and run files in, a run directory out.
+
+    Args:
+        arguments: the word (`fit`, `validate`, `test` or `predict`) and its options.
+    """
+
+    run: RunDirectory
+
+    def __init__(self, arguments: list[str]) -> None:
+        sys.path.append(os.getcwd())  # a user's own classes, by import path
+        quiet_libraries()
+        self.word = arguments[0]
+        self.recipe = _recipe_name(arguments)
+        self.attempt = 1
+        strict = {"allow_abbrev": False, "exit_on_error": False}
+        super().__init__(
+            model_class=LightningModule,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=dict(TRAINER_DEFAULTS),
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "lit-detseg", **strict, self.word: strict},
+            args=arguments,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the word asked for: each one costs a second to build."""
+        return {self.word: LightningCLI.subcommands()[self.word]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the `run:` section."""
+        parser.add_class_arguments(RunSettings, "run")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; a model that insists on `num_classes` gets it later, from the shards."""
+        retries = [
+            f"--{key}={UNSTATED}" for key in ("model.num_classes", "model.model.num_classes")
+        ]
+        complaint = ""
+        for more in ([], *([retry] for retry in retries)):
+            try:
+                self.config = parser.parse_args([*args, *more])
+                return
+            except ArgumentError as error:
+                complaint = complaint or str(error)
+                if "required: num_classes" not in complaint:
+                    break
+        keys = [action.dest for action in self._parser(self.word)._actions]
+        raise UserError(explain(complaint, keys, f"lit-detseg {self.word}"))
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: checkpoints are verified and read once, by `AtomicCheckpointIO`."""
+
+    def before_instantiate_classes(self) -> None:
+        """Find the run directory, the checkpoint and the number of classes."""
+        config = self.config[self.word]
+        data = config.data
+        if data is None:
+            raise UserError(
+                "There is no data: add a `data:` section or --data=CLASS to the recipe."
+            )
+        if "seed" in data.init_args and not data.init_args.seed:
+            data.init_args.seed = config.seed_everything
+        if (found := configured_label_map(data.init_args)) is not None:
+            label_map, shards = found
+            fill_num_classes(config.model, label_map, shards)
+        self.run = RunDirectory(Path(config.run.dir or Path("runs") / self.recipe))
+        config.run.dir = str(self.run.path)
+        config.trainer.default_root_dir = str(self.run.path)
+        config.ckpt_path = self._checkpoint(config.get("ckpt_path"))
+        if self.word == "fit" and _is_rank_zero():
+            self._start_attempt(config)
+
+    def _checkpoint(self, asked: str | None) -> str | None:
+        """The file behind `--ckpt_path`: `last`, `best` or a path."""
+        if asked == "last":
+            newest = newest_valid_checkpoint(self.run.checkpoints)
+            if newest is None and self.word != "fit":
+                raise UserError(f"{self.run.path} holds no checkpoint yet: train first.")
+            return None if newest is None else str(newest)
+        if asked == "best":
+            asked = str(self.run.checkpoints / "best.ckpt")
+        if asked is not None and not Path(asked).is_file():
+            raise UserError(f"There is no checkpoint {asked}. Give its path, `last` or `best`.")
+        if asked is None and self.word != "fit":
+            raise UserError(
+                f"`lit-detseg {self.word}` needs weights: add --ckpt_path best, last or a path."
+            )
+        if asked is None and _is_rank_zero() and self.run.is_used:
+            raise UserError(
+                f"{self.run.path} already holds a run. Continue it with --ckpt_path last, "
+                "or start another one with --run.dir DIR."
+            )
+        return asked
+
+    def _start_attempt(self, config: Namespace) -> None:
+        stored = config.clone()
+        for key in ("config", "ckpt_path"):
+            stored.pop(key, None)
+        text = self._parser(self.word).dump(stored, skip_unset=False)
+        self.attempt = self.run.start_attempt(
+            command=["lit-detseg", *sys.argv[1:]], resumed_from=config.ckpt_path
+        )
+        self.run.write_config(text)
+
+    def instantiate_classes(self) -> None:
+        """Build everything; a user's mistake comes out of jsonargparse's wrapping."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if (mistake := _user_error_behind(error)) is None:
+                raise
+            raise mistake from None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer of the configuration, with the run directory's loggers and callbacks."""
+        settings = self._get(self.config_init, "run")
+        trainer = self._get(self.config_init, "trainer")
+        if trainer.get("logger") in (None, True):
+            kwargs["logger"] = self._loggers(settings)
+        kwargs["plugins"] = [*_as_list(trainer.get("plugins")), AtomicCheckpointIO()]
+        kwargs["callbacks"] = [*_as_list(trainer.get("callbacks")), *self._callbacks(settings)]
+        kwargs["enable_checkpointing"] = self.word == "fit"  # by RunCheckpoint
+        return super().instantiate_trainer(**kwargs)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train or continue, and say where the run is."""
+        if arguments.get("ckpt_path"):
+            rank_zero_info(f"Continuing from {arguments['ckpt_path']}.")
+        arguments["weights_only"] = True
+        rank_zero_info(_describe(self.model))
+        self.trainer.fit(**arguments)
+        rank_zero_info(f"The run is in {self.run.path}.")
+
+    def _loggers(self, settings: RunSettings) -> list[Logger]:
+        if self.word != "fit":
+            return []
+        return run_loggers(self.run, attempt=self.attempt, project=settings.wandb_project)
+
+    def _callbacks(self, settings: RunSettings) -> list[Callback]:
+        callbacks: list[Callback] = [RunProgress()]
+        if settings.pictures:
+            callbacks.append(PredictionPictures(self.run.pictures, count=settings.pictures))
+        if self.word == "predict":
+            callbacks.append(ResultsFile(self.run.path / "predictions.json"))
+        if self.word == "fit":
+            callbacks += [Throughput(), FiniteLoss()]
+            callbacks.append(
+                RunCheckpoint(
+                    self.run,
+                    every_n_steps=settings.checkpoint_every,
+                    keep_last=settings.keep_checkpoints,
+                    monitor=settings.monitor,
+                )
+            )
+        return callbacks
+
+
+def _user_error_behind(error: BaseException | None) -> UserError | None:
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _describe(module: LightningModule) -> str:
+    counts = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    learning = sum(count for count, learns in counts if learns)
+    every = sum(count for count, _ in counts)
+    return f"{type(module).__name__}: {every:,} parameters, {learning:,} of them learn."
+
+
+def _is_rank_zero() -> bool:
+    """Whether this process is to write, before any process group exists."""
+    return not _get_rank()
+
+
+def _recipe_name(arguments: list[str]) -> str:
+    """The file name of the first configuration file, or `run` when there is none."""
+    after_flag = [
+        value
+        for flag, value in zip(arguments, arguments[1:], strict=False)
+        if flag in ("-c", "--config")
+    ]
+    return Path(after_flag[0]).stem if after_flag else "run"
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

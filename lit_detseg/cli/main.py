@@ -1,0 +1,85 @@
+"""The first word of the command line: find its file, run it, print the user's mistakes.
+
+Nothing heavy is imported here, so that `lit-detseg --help` answers at once.
+"""
+
+import os
+import sys
+from importlib import import_module
+
+from lit_detseg import __version__
+from lit_detseg.errors import UserError
+
+WORDS = {
+    "demo": ("lit_detseg.cli.demo", "the whole journey on drawn shapes, offline, in two minutes"),
+    "pack": ("lit_detseg.cli.pack", "raw Pascal VOC, COCO or drawn shapes -> shards"),
+    "plan": ("lit_detseg.cli.plan", "which images each rank reads at each step"),
+    "fit": ("lit_detseg.cli.fit", "train from a recipe, or continue a run"),
+    "validate": ("lit_detseg.cli.fit", "evaluate a checkpoint on the validation shards"),
+    "test": ("lit_detseg.cli.fit", "evaluate a checkpoint on the test shards"),
+    "predict": ("lit_detseg.cli.fit", "write a checkpoint's detections to a results file"),
+    "evaluate": ("lit_detseg.cli.evaluate", "score anybody's COCO or VOC results files"),
+    "bench": ("lit_detseg.cli.bench", "the measurements behind the README's numbers"),
+}
+TAKES_ITS_WORD = "lit_detseg.cli.fit"  # one file for four words: it has to know which one it was
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `lit-detseg WORD ...`.
+
+    Exits with code 0 when done, 2 after a user's mistake (one message, no traceback); any other
+    exception is a bug and keeps its traceback.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _dispatch(arguments)
+    except (UserError, FloatingPointError) as error:
+        _report(str(error))
+        raise SystemExit(2) from None
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    if arguments[0] == "--version":
+        print(__version__)
+        return
+    word, rest = arguments[0], arguments[1:]
+    if word not in WORDS:
+        raise UserError(f"There is no `lit-detseg {word}`. {_nearest(word)}")
+    module_name = WORDS[word][0]
+    run = import_module(module_name).main
+    run(arguments if module_name == TAKES_ITS_WORD else rest)
+
+
+def _overview() -> str:
+    rows = [f"  {word:<10} {meaning}" for word, (_, meaning) in WORDS.items()]
+    return "\n".join(
+        [
+            "usage: lit-detseg WORD ...",
+            "",
+            "Train detectors on PyTorch Lightning from sharded data sets.",
+            "",
+            *rows,
+            "",
+            "`lit-detseg WORD --help` explains a word.",
+        ]
+    )
+
+
+def _nearest(word: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, WORDS, n=1)
+    words = f"The words are {', '.join(WORDS)}."
+    return f"Did you mean `{close[0]}`? {words}" if close else words
+
+
+def _report(message: str) -> None:
+    """Print a message once, whatever the number of ranks and loader workers behind it."""
+    # A loader worker's error arrives wrapped in its traceback: keep the message alone.
+    message = message.rpartition("UserError: ")[2].strip()
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK")
+    if rank in (None, "0"):
+        print(f"lit-detseg: {message}", file=sys.stderr)

@@ -1,0 +1,205 @@
+"""The second stage: classify and refine regions (Fast R-CNN, arXiv:1504.08083).
+
+Fast R-CNN runs it on proposals that it is given, Faster R-CNN on those of its own network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lit_detseg.assignment.matching import FOREGROUND, Objects, match_boxes
+from lit_detseg.assignment.sampling import ROIS, sample
+from lit_detseg.losses.fast_rcnn import fast_rcnn_losses
+from lit_detseg.models.heads.box import BoxHead
+from lit_detseg.ops.box_coding import decode_boxes, encode_boxes
+from lit_detseg.ops.nms import class_nms, clip_boxes, large_enough
+from lit_detseg.ops.pooling import RoIPooling, pool_rois
+from lit_detseg.structures import Detections
+
+MIN_SIDE = 0.01  # pixels; a box clipped to less lies outside the image
+
+
+@dataclass(frozen=True)
+class RoISettings:
+    """How regions are pooled, and which are learned from. Defaults: Fast and Faster R-CNN.
+
+    Args:
+        pooling: see `lit_detseg.ops.pooling.pool_rois`.
+        sampling_ratio: likewise.
+        output_size: bins along each side of a pooled RoI.
+        num_samples: RoIs drawn per image (Fast R-CNN: 64; FPN: 512).
+        positive_fraction: at most this share of them on objects.
+        foreground_iou: a RoI with at least this IoU is on an object.
+        background_iou: [low, high) of the best IoU of a background RoI. Fast R-CNN and the
+            paper's own program have low = 0.1, a substitute for hard negative mining;
+            py-faster-rcnn, which trains both stages at once as we do, and all that followed have
+            0. With 0.1 an image without objects teaches this stage nothing.
+        offset_std: target offsets are divided by these, to have unit variance (section 2.3).
+        beta: where smooth L1 turns from a square into a line.
+    """
+
+    pooling: RoIPooling = "roi_pool"
+    sampling_ratio: int = 2
+    output_size: int = 7
+    num_samples: int = 128
+    positive_fraction: float = 0.25
+    foreground_iou: float = 0.5
+    background_iou: tuple[float, float] = (0.0, 0.5)
+    offset_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """Which boxes are answered. Defaults: py-faster-rcnn's test.py.
+
+    Args:
+        min_score: only probabilities above this.
+        nms_iou: within a class, boxes that overlap a better one by more are dropped (0.5 in the
+            Detectron baselines, detectron2 and torchvision).
+        max_detections: per image, over all classes, after NMS.
+    """
+
+    min_score: float = 0.05
+    nms_iou: float = 0.3
+    max_detections: int = 100
+
+
+PAPER_ROIS, PAPER_DETECTIONS = RoISettings(), DetectionSettings()
+
+
+class SampledRoIs(NamedTuple):
+    """The RoIs that one image learns from."""
+
+    boxes: Float[Tensor, "rois 4"]  # XYXY pixels
+    labels: Int[Tensor, " rois"]  # 0 background, otherwise 1 + label of the object
+    objects: Int[Tensor, " rois"]  # index of the object; only meaningful where the label is not 0
+    target_offsets: Float[Tensor, "rois 4"]  # divided by `offset_std`; likewise
+
+
+class RoIStage(nn.Module):
+    """Pool every RoI, classify it and refine its box.
+
+    Args:
+        head: the layers after pooling.
+        strides: pixels per cell of the maps to pool from, finest first.
+        rois: how RoIs are pooled and sampled.
+        detections: which boxes are answered.
+    """
+
+    def __init__(
+        self,
+        head: BoxHead,
+        strides: Sequence[int],
+        rois: RoISettings = PAPER_ROIS,
+        detections: DetectionSettings = PAPER_DETECTIONS,
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.strides = tuple(strides)
+        self.rois, self.detections = rois, detections
+
+    def forward(
+        self,
+        features: list[Float[Tensor, "images channels _ _"]],
+        rois: list[Float[Tensor, "_ 4"]],
+    ) -> list[tuple[Float[Tensor, "_ classes"], Float[Tensor, "_ classes 4"]]]:
+        """Class logits and box offsets of the RoIs of each image.
+
+        Maps beyond the strides of this stage (the coarsest of a pyramid) are not looked at.
+        """
+        settings = self.rois
+        pooled = pool_rois(
+            features[: len(self.strides)],
+            rois,
+            self.strides,
+            settings.output_size,
+            settings.pooling,
+            settings.sampling_ratio,
+        )
+        # Boxes and losses are computed in float32, whatever autocast made of the layers.
+        logits, offsets = (answer.float() for answer in self.head(pooled))
+        counts = [len(boxes) for boxes in rois]
+        return list(zip(logits.split(counts), offsets.split(counts), strict=True))
+
+    @torch.no_grad()
+    def draw_samples(
+        self,
+        proposals: Float[Tensor, "proposals 4"],
+        objects: Objects,
+        seed: Int[Tensor, ""],
+    ) -> SampledRoIs:
+        """The RoIs that one image learns from: of its proposals and of its objects themselves.
+
+        Early proposals may touch no object; the objects' own boxes make sure of some positives.
+        """
+        settings = self.rois
+        boxes = torch.cat([proposals, objects.boxes.to(proposals)])
+        matches = match_boxes(
+            boxes, objects.boxes, settings.foreground_iou, settings.background_iou
+        )
+        samples = sample(
+            matches.labels, settings.num_samples, settings.positive_fraction, seed, ROIS
+        )
+        index = samples.places[samples.valid]
+        boxes, object_index = boxes[index], matches.objects[index]
+        if not len(objects.boxes):
+            return SampledRoIs(boxes, matches.labels[index], object_index, torch.zeros_like(boxes))
+        foreground = matches.labels[index] == FOREGROUND
+        labels = (objects.labels[object_index] + 1) * foreground
+        offsets = encode_boxes(objects.boxes[object_index], boxes)
+        return SampledRoIs(boxes, labels, object_index, offsets / self._std(offsets))
+
+    def compute_losses(
+        self,
+        features: list[Float[Tensor, "images channels _ _"]],
+        samples: list[SampledRoIs],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """`classification` and `box_regression`, the mean over images of each image's loss."""
+        predictions = self(features, [of_image.boxes for of_image in samples])
+        losses = [
+            fast_rcnn_losses(
+                logits, offsets, of_image.labels, of_image.target_offsets, self.rois.beta
+            )
+            for (logits, offsets), of_image in zip(predictions, samples, strict=True)
+        ]
+        return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
+
+    def detect(
+        self,
+        features: list[Float[Tensor, "images channels _ _"]],
+        proposals: list[Float[Tensor, "_ 4"]],
+        image_sizes: Int[Tensor, "images 2"],
+    ) -> list[Detections]:
+        """Classify and refine the proposals of each image; threshold, NMS per class, best 100."""
+        predictions = self(features, proposals)
+        images = zip(predictions, proposals, image_sizes, strict=True)
+        return [
+            self._detect_in_image(logits, offsets, boxes, size)
+            for (logits, offsets), boxes, size in images
+        ]
+
+    def _detect_in_image(
+        self,
+        logits: Float[Tensor, "rois classes"],
+        offsets: Float[Tensor, "rois classes 4"],
+        rois: Float[Tensor, "rois 4"],
+        image_size: Int[Tensor, "2"],
+    ) -> Detections:
+        """One box for each pair of RoI and class, the background left out."""
+        scores = logits.softmax(dim=1)[:, 1:]
+        offsets = offsets[:, 1:] * self._std(offsets)
+        boxes = clip_boxes(decode_boxes(offsets, rois[:, None]), image_size)
+        likely = (scores > self.detections.min_score) & large_enough(boxes, MIN_SIDE)
+        labels = likely.nonzero()[:, 1]
+        boxes, scores = boxes[likely], scores[likely]
+        kept = class_nms(boxes, scores, labels, self.detections.nms_iou)
+        kept = kept[: self.detections.max_detections]
+        return Detections(boxes[kept], labels[kept], scores[kept])
+
+    def _std(self, offsets: Tensor) -> Float[Tensor, "4"]:
+        return offsets.new_tensor(self.rois.offset_std)

@@ -1,0 +1,178 @@
+"""Train and evaluate any `Detector`."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import Metric
+
+from lit_detseg.metrics.torchmetrics_map import as_detection_metric
+from lit_detseg.models.detector import Detector
+from lit_detseg.modules.learning_rate import learning_rate_rule
+from lit_detseg.modules.original_size import to_original_size
+from lit_detseg.structures import DetectionBatch, Detections, LabelMap, UserError
+
+# splitmix64's increment: spreads consecutive numbers over the 64-bit seeds.
+SEED_STRIDE = 0x9E3779B97F4A7C15
+
+
+class DetectionModule(LightningModule):
+    """Sum the losses to train, feed the metric to validate.
+
+    Args:
+        model: the architecture. Everything specific to a paper is in there.
+        metric: what the paper reports, for example COCO or VOC average precision.
+        optimizer: given the parameters, returns the optimizer.
+        lr_scheduler: given the optimizer, returns the schedule; stepped after every optimiser step.
+        reference_batch_size: images per optimiser step that the learning rate is stated for; with
+            another total batch it is scaled linearly. None: never scaled.
+        warmup_steps: optimiser steps of linear warm-up; None for none at the reference batch size
+            and 500 at any other.
+
+    Attributes:
+        label_map: the classes, taken from the data module; travels in the checkpoint.
+    """
+
+    def __init__(
+        self,
+        model: Detector,
+        metric: Metric,
+        optimizer: OptimizerCallable = torch.optim.SGD,
+        lr_scheduler: LRSchedulerCallable = torch.optim.lr_scheduler.ConstantLR,
+        reference_batch_size: int | None = None,
+        warmup_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.metric = as_detection_metric(metric)
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.reference_batch_size = reference_batch_size
+        self.warmup_steps = warmup_steps
+        self.label_map: LabelMap | None = None
+        self.learning_rate_note = ""
+
+    def setup(self, stage: str) -> None:
+        """Take the label map from the data, and check it against the checkpoint's if we had one."""
+        of_data = getattr(self._data_module, "label_map", None)
+        if of_data is None:
+            return
+        if self.label_map is not None and (gap := self.label_map.difference(of_data)):
+            raise UserError(
+                f"The weights were trained for other classes than the shards hold: {gap}. "
+                "Give the shards that belong to this checkpoint, or train from the start."
+            )
+        self.label_map = of_data
+        self.metric.class_names = of_data.names
+
+    def training_step(self, batch: DetectionBatch, batch_index: int) -> Tensor:
+        """Log every named loss and return their sum."""
+        losses = self.model(batch.images, batch.targets)
+        total = torch.stack(list(losses.values())).sum()
+        images = len(batch.targets)
+        self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, batch_size=images)
+        self.log("train/loss", total, prog_bar=True, batch_size=images)
+        return total
+
+    def validation_step(self, batch: DetectionBatch, batch_index: int) -> Any:
+        """Compare detections with ground truth, in original pixels, keyed by image id.
+
+        Returns:
+            `list[Detections]` in pixels of the resized image, for callbacks that draw them.
+        """
+        if not batch.targets:  # the last batch of an evaluation may leave a rank without images
+            return []
+        detections = self.model(batch.images)
+        if not self.trainer.sanity_checking:
+            found = to_original_size(detections, batch.images, batch.targets)
+            self.metric.update(found, batch.targets)
+        return detections
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metric's results as `val/<name>`."""
+        if not self.trainer.sanity_checking:
+            self._log_scores("val")
+
+    def test_step(self, batch: DetectionBatch, batch_index: int) -> Any:
+        """As in validation."""
+        return self.validation_step(batch, batch_index)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metric's results as `test/<name>`."""
+        self._log_scores("test")
+
+    def predict_step(self, batch: DetectionBatch, batch_index: int) -> list[Detections]:
+        """Detections in pixels of the original images."""
+        if not batch.targets:
+            return []
+        return to_original_size(self.model(batch.images), batch.images, batch.targets)
+
+    def on_train_batch_start(self, batch: DetectionBatch, batch_index: int) -> None:
+        """Derive dropout's random numbers from (seed, step, rank): a resume repeats them."""
+        step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        seed = getattr(self._data_module, "seed", 0)
+        stream = (seed * SEED_STRIDE + step * self.trainer.world_size + self.global_rank) % 2**63
+        torch.manual_seed(stream)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build what the config describes, scaled to the total batch of this run."""
+        rule = learning_rate_rule(
+            getattr(self._data_module, "total_batch_size", None),
+            self.reference_batch_size,
+            self.warmup_steps,
+        )
+        self.learning_rate_note = rule.sentence
+        rank_zero_info(rule.sentence)
+        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
+        rule.apply(optimizer)
+        schedule = rule.warm_up(optimizer, self.lr_scheduler(optimizer))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the classes and what was done to the learning rate travel with the weights."""
+        extra = checkpoint.setdefault("lit_detseg", {})
+        extra["label_map"] = None if self.label_map is None else self.label_map.to_json()
+        extra["learning_rate_note"] = self.learning_rate_note
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights of other classes before torch complains about their shapes."""
+        stored = checkpoint.get("lit_detseg", {}).get("label_map")
+        if stored is None:
+            return
+        of_weights = LabelMap.from_json(stored)
+        gap = self.label_map and of_weights.difference(self.label_map)
+        if gap:
+            raise UserError(
+                f"The checkpoint was trained for other classes than the shards hold: {gap}. "
+                "Give the shards that belong to it, or train from the start."
+            )
+        self.label_map = of_weights
+        self.metric.class_names = of_weights.names
+
+    @property
+    def _data_module(self) -> Any:
+        trainer = self._trainer
+        return None if trainer is None else getattr(trainer, "datamodule", None)
+
+    def _log_scores(self, prefix: str) -> None:
+        # The metric has already agreed over the ranks: every rank logs the same numbers.
+        scores = {name: value for name, value in self.metric.compute().items() if value.ndim == 0}
+        self._check_image_count(prefix)
+        # A score that is not defined (NaN: a class without an object) has no point on a curve.
+        defined = {name: value for name, value in scores.items() if not value.isnan()}
+        self.log_dict({f"{prefix}/{name}": value.float() for name, value in defined.items()})
+        self.metric.reset()
+
+    def _check_image_count(self, prefix: str) -> None:
+        expected = getattr(self._data_module, f"num_{prefix}_images", None)
+        counted = getattr(self.metric, "num_images", None)
+        limit = getattr(self.trainer, f"limit_{prefix}_batches")
+        if limit == 1.0 and None not in (expected, counted) and expected != counted:
+            raise RuntimeError(f"Evaluated {counted} images, but the index holds {expected}.")

@@ -1,0 +1,24 @@
+"""What a run file says about the run directory: the `run:` section of the command line."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class RunSettings:
+    """Where a run lives and what it leaves there.
+
+    Args:
+        dir: the run directory; `runs/<name of the recipe>` when not given.
+        checkpoint_every: optimiser steps between two checkpoints.
+        keep_checkpoints: how many of the newest checkpoints stay, beside the best.
+        monitor: logged score that the best checkpoint maximises.
+        pictures: validation pictures drawn with their boxes after each validation; 0 for none.
+        wandb_project: project name on the W&B dashboard.
+    """
+
+    dir: str | None = None
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    monitor: str = "val/map"
+    pictures: int = 8
+    wandb_project: str = "lit_detseg"

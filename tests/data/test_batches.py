@@ -1,0 +1,130 @@
+"""A batch packed, moved and unpacked is the batch that was read."""
+
+import numpy as np
+import pytest
+import torch
+
+from lit_detseg.data.batches import BatchReader, pack_batch, unpack_batch
+from lit_detseg.data.order import Slots
+from lit_detseg.data.records import Object
+from lit_detseg.data.shards import ShardReader
+from lit_detseg.data.transforms import RandomHorizontalFlip, Resize
+from tests.data.shard_sets import raw_sample, write_shards
+
+OBJECTS = (
+    Object(box=(1.0, 2.0, 5.0, 6.0), label=1, area=11.5),
+    Object(box=(0.0, 0.0, 8.0, 4.0), label=0, area=32.0, is_crowd=True),
+    Object(box=(2.0, 1.0, 7.0, 3.0), label=0, area=10.0, is_difficult=True),
+)
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """Three images: 6 x 8 with three objects, 10 x 4 with none, 5 x 5 with one."""
+    drawn = np.random.default_rng(0)
+    images = [drawn.integers(256, size=(*s, 3), dtype=np.uint8) for s in [(6, 8), (10, 4), (5, 5)]]
+    objects = [OBJECTS, (), OBJECTS[:1]]
+    samples = [
+        raw_sample(f"image{n}", *pair) for n, pair in enumerate(zip(images, objects, strict=True))
+    ]
+    return ShardReader([write_shards(tmp_path / "set", samples)])
+
+
+def slots(*samples, seeds=None):
+    return Slots(np.array(samples, dtype=np.int64), seeds)
+
+
+def test_images_are_padded_to_the_right_and_below(reader):
+    batch = unpack_batch(BatchReader(reader)[slots(0, 1, 2)])
+
+    pixels, sizes, proposals, seeds = batch.images
+    assert pixels.shape == (3, 3, 10, 8)
+    assert pixels.dtype == torch.uint8
+    assert pixels.is_contiguous()
+    assert sizes.tolist() == [[6, 8], [10, 4], [5, 5]]
+    assert proposals is None
+    assert seeds is None
+    for number, (height, width) in enumerate(sizes.tolist()):
+        expected = torch.from_numpy(reader.image(number).copy()).permute(2, 0, 1)
+        torch.testing.assert_close(pixels[number, :, :height, :width], expected)
+        assert pixels[number].sum() == expected.sum(dtype=torch.int64)  # the rest is 0
+
+
+@pytest.mark.parametrize(("divisor", "padded"), [(1, (10, 8)), (4, (12, 8)), (32, (32, 32))])
+def test_the_padded_size_is_a_multiple_of_the_divisor(reader, divisor, padded):
+    packed = BatchReader(reader, size_divisor=divisor)[slots(0, 1, 2)]
+    assert packed.pixels.shape == (3, *padded, 3)
+
+
+def test_evaluation_keeps_every_object_and_its_flags(reader):
+    target, empty, _ = unpack_batch(BatchReader(reader)[slots(0, 1, 2)]).targets
+
+    assert target.boxes.tolist() == [list(item.box) for item in OBJECTS]
+    assert target.boxes.dtype == torch.float32
+    assert target.labels.tolist() == [1, 0, 0]
+    assert target.is_crowd.tolist() == [False, True, False]
+    assert target.is_difficult.tolist() == [False, False, True]
+    assert target.areas.tolist() == [11.5, 32.0, 10.0]
+    assert target.areas.dtype == target.original_boxes.dtype == torch.float64
+    assert (target.image_id, target.original_size) == ("image0", (6, 8))
+    assert (empty.image_id, empty.original_size) == ("image1", (10, 4))
+    shapes = [(0, 4), (0,), (0,), (0,), (0, 4), (0,)]
+    fields = (empty.boxes, empty.labels, empty.is_crowd, empty.is_difficult)
+    assert [tuple(f.shape) for f in (*fields, empty.original_boxes, empty.areas)] == shapes
+
+
+@pytest.mark.parametrize(("difficult", "labels"), [(False, [1]), (True, [1, 0])])
+def test_training_leaves_out_crowds_and_maybe_difficult_objects(reader, difficult, labels):
+    batches = BatchReader(reader, training=True, train_on_difficult=difficult)
+    target = unpack_batch(batches[slots(0, seeds=np.array([5]))]).targets[0]
+    assert target.labels.tolist() == labels
+    assert len(target.boxes) == len(target.areas) == len(target.original_boxes) == len(labels)
+
+
+def test_resizing_moves_boxes_but_not_the_original_ones(reader):
+    batches = BatchReader(reader, [Resize(12, 4)])
+    target = unpack_batch(batches[slots(0)]).targets[0]
+    assert target.boxes[0].tolist() == [0.5, 4.0, 2.5, 12.0]  # x halved, y doubled
+    assert target.original_boxes[0].tolist() == [1.0, 2.0, 5.0, 6.0]
+    assert target.original_size == (6, 8)
+
+
+def test_augmentation_follows_the_seed_and_nothing_else(reader):
+    batches = BatchReader(reader, [RandomHorizontalFlip(0.5)], training=True)
+    together = batches[slots(0, 0, 2, seeds=np.array([11, 12, 13]))]
+    alone = [batches[slots(sample, seeds=np.array([seed]))] for sample, seed in [(0, 11), (0, 12)]]
+    assert together.seeds.tolist() == [11, 12, 13]
+    for number, single in enumerate(alone):
+        torch.testing.assert_close(single.pixels[0], together.pixels[number, :6, :8])
+
+
+def test_a_rank_may_get_no_image(reader):
+    packed = BatchReader(reader, size_divisor=32)[slots()]
+    batch = unpack_batch(packed)
+    assert batch.images.pixels.shape == (0, 3, 32, 32)
+    assert batch.images.sizes.shape == (0, 2)
+    assert packed.boxes.shape == (0, 4)
+    assert batch.targets == []
+
+
+def test_a_batch_without_any_object_unpacks(reader):
+    batch = unpack_batch(BatchReader(reader)[slots(1, 1)])
+    assert [len(target.boxes) for target in batch.targets] == [0, 0]
+
+
+def test_no_image_at_all_packs():
+    assert unpack_batch(pack_batch([], [])).targets == []
+
+
+def test_lightning_moves_few_tensors_and_leaves_what_metrics_read(reader):
+    from lightning.fabric.utilities import move_data_to_device
+
+    packed = BatchReader(reader)[slots(0, 1, 2)]
+
+    moved = move_data_to_device(packed, torch.device("meta"))
+
+    assert {field.device.type for field in moved[:4]} == {"meta"}
+    target = unpack_batch(moved).targets[0]
+    assert target.boxes.device.type == "meta"
+    for field in (target.original_boxes, target.areas, target.is_crowd, target.is_difficult):
+        assert field.device.type == "cpu"

@@ -1,0 +1,95 @@
+"""RoI pooling bin by bin, RoIAlign sample by sample, and FPN's choice of the level."""
+
+import math
+
+import pytest
+import torch
+from torchvision.ops import MultiScaleRoIAlign
+
+from lit_detseg.ops.pooling import pool_rois, roi_level
+
+
+def test_fast_rcnn_rounds_the_roi_and_its_bins_to_cells():
+    """RoI (7, 7) .. (24, 24), last pixel included, stride 16.
+
+    7 / 16 rounds to cell 0, 24 / 16 = 1.5 away from zero to cell 2: three cells. Bin j of 7 takes
+    the cells from floor(3 j / 7) to before ceil(3 (j + 1) / 7): [0, 1), [0, 1), [0, 2), [1, 2),
+    [1, 3), [2, 3), [2, 3).
+    """
+    feature = torch.tensor([[0.0, 1.0, 2.0, 9.0]]).expand(4, 4)[None, None]
+    pooled = pool_rois([feature], [torch.tensor([[7.0, 7, 25, 25]])], [16], 7, "roi_pool")
+    assert pooled[0, 0, 0].tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_roi_pooling_takes_the_maximum_of_both_directions():
+    feature = torch.arange(16.0).view(1, 1, 4, 4)
+    pooled = pool_rois([feature], [torch.tensor([[0.0, 0, 4, 4]])], [1], 2, "roi_pool")
+    assert pooled[0, 0].tolist() == [[5.0, 7.0], [13.0, 15.0]]
+
+
+def test_roi_align_reads_a_ramp_where_its_samples_are():
+    """On a map whose value is the column's index, a sample at x (in cells) reads x - 1/2.
+
+    RoI from x = 1 to 3 in two bins of one cell, two samples each: 1.25, 1.75 | 2.25, 2.75.
+    The legacy form forgets the half cell.
+    """
+    ramp = torch.arange(6.0).expand(6, 6)[None, None]
+    roi = [torch.tensor([[8.0, 8, 24, 24]])]
+    aligned = pool_rois([ramp], roi, [8], 2, "roi_align", sampling_ratio=2)
+    legacy = pool_rois([ramp], roi, [8], 2, "roi_align_legacy", sampling_ratio=2)
+    torch.testing.assert_close(aligned[0, 0, 0], torch.tensor([1.0, 2.0]))
+    torch.testing.assert_close(legacy[0, 0, 0], torch.tensor([1.5, 2.5]))
+
+
+@pytest.mark.parametrize(
+    ("side", "level"),
+    [
+        pytest.param(224, 2, id="224: k0 = 4, stride 16"),
+        pytest.param(223, 1, id="a little less: one level finer"),
+        pytest.param(112, 1, id="half: exactly one level finer"),
+        pytest.param(448, 3, id="double: one level coarser"),
+        pytest.param(10, 0, id="below the pyramid: its finest map"),
+        pytest.param(0, 0, id="an empty box: likewise"),
+        pytest.param(5000, 3, id="above the pyramid: its coarsest map"),
+    ],
+)
+def test_level_of_a_roi_follows_equation_1(side, level):
+    box = torch.tensor([[3.0, 5.0, 3.0 + side, 5.0 + side]])
+    assert roi_level(box, [4, 8, 16, 32]).tolist() == [level]
+
+
+def test_level_depends_on_the_area_only():
+    wide = torch.tensor([[0.0, 0.0, 448.0, 112.0]])  # sqrt(448 * 112) = 224
+    assert math.sqrt(448 * 112) == 224
+    assert roi_level(wide, [4, 8, 16, 32]).tolist() == [2]
+
+
+def test_torchvision_pools_the_same_from_a_pyramid():
+    generator = torch.Generator().manual_seed(0)
+    features = [torch.rand(2, 3, 256 // s, 256 // s, generator=generator) for s in (4, 8, 16)]
+    corner = torch.rand(20, 2, generator=generator) * 100
+    rois = torch.cat([corner, corner + 1 + torch.rand(20, 2, generator=generator) ** 3 * 500], 1)
+    rois = [rois[:12], rois[12:]]
+    assert len(roi_level(torch.cat(rois), [4, 8, 16]).unique()) == 3
+
+    ours = pool_rois(features, rois, [4, 8, 16], 7, "roi_align_legacy", sampling_ratio=2)
+    pool = MultiScaleRoIAlign(["0", "1", "2"], 7, sampling_ratio=2)
+    named = {str(i): feature for i, feature in enumerate(features)}
+    torch.testing.assert_close(ours, pool(named, rois, [(256, 256)] * 2))
+
+
+@pytest.mark.parametrize("method", ["roi_pool", "roi_align", "roi_align_legacy"])
+def test_no_rois_still_reach_every_map(method):
+    features = [torch.ones(1, 2, 8, 8, requires_grad=True), torch.ones(1, 2, 4, 4).requires_grad_()]
+    pooled = pool_rois(features, [torch.zeros(0, 4)], [4, 8], 7, method)
+    assert pooled.shape == (0, 2, 7, 7)
+    pooled.sum().backward()
+    assert [feature.grad.abs().sum().item() for feature in features] == [0.0, 0.0]
+
+
+def test_half_precision_maps_are_pooled_in_float32():
+    ramp = torch.arange(64.0).expand(64, 64)[None, None]
+    roi = [torch.tensor([[1000.3, 8, 1016.3, 24]])]  # bfloat16 would read 1000 and 1016
+    half = pool_rois([ramp.bfloat16()], roi, [16], 1)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half, pool_rois([ramp], roi, [16], 1).bfloat16())
