@@ -119,7 +119,7 @@ class RunCheckpoint(Checkpoint):
         best = self._run.checkpoints / BEST_NAME
         if trainer.fit_loop._should_accumulate():  # half of a step exists as gradients only
             if is_best:
-                trainer.save_checkpoint(best)
+                trainer.save_checkpoint(best, weights_only=False)
             return
         path = self.save(trainer)
         if is_best and trainer.is_global_zero:
@@ -130,7 +130,8 @@ class RunCheckpoint(Checkpoint):
         if self._saved_step != trainer.global_step:
             self.save(trainer)
         if trainer.is_global_zero:
-            self._run.end_attempt("finished", ended_at_step=trainer.global_step)
+            status = "stopped" if trainer.should_stop else "finished"
+            self._run.end_attempt(status, ended_at_step=trainer.global_step)
 
     def on_exception(
         self, trainer: Trainer, module: LightningModule, exception: BaseException
@@ -151,7 +152,7 @@ class RunCheckpoint(Checkpoint):
         path = self._run.checkpoints / step_name(trainer.global_step)
         if _is_trial(trainer):
             return path
-        trainer.save_checkpoint(path)  # ends with a barrier
+        trainer.save_checkpoint(path, weights_only=False)  # ends with a barrier
         self._saved_step = trainer.global_step
         if trainer.is_global_zero:
             check_checkpoint(path)  # read back before anything older goes

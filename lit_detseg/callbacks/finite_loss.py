@@ -30,7 +30,8 @@ class FiniteLoss(Callback):
         broken = _broken(_losses(trainer).values())
         # One rank must not leave the others waiting for its gradients.
         if trainer.strategy.reduce_boolean_decision(broken, all=False):
-            raise FloatingPointError(self._message(trainer, batch if self.every == 1 else None))
+            guilty = batch if self.every == 1 else None
+            raise FloatingPointError(_message(trainer, "the loss of another rank", guilty))
 
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
@@ -40,20 +41,21 @@ class FiniteLoss(Callback):
             return
         broken = _broken([*_losses(trainer).values(), *(p.data for p in module.parameters())])
         if trainer.strategy.reduce_boolean_decision(broken, all=False):
-            raise FloatingPointError(f"{self._message(trainer)} No checkpoint was written.")
+            raise FloatingPointError(f"{_message(trainer, 'a weight')} No checkpoint was written.")
 
-    def _message(self, trainer: Trainer, batch: Any = None) -> str:
-        losses = _losses(trainer)
-        broken = [name for name, value in losses.items() if not torch.isfinite(value)]
-        targets = getattr(batch, "targets", None) or []
-        images = ", ".join(target.image_id for target in targets)
-        where = f" on the images {images}" if images else ""
-        return (
-            f"At step {trainer.global_step}, {' and '.join(broken) or 'a weight'} is not finite"
-            f"{where} ({', '.join(f'{name} = {value:.3g}' for name, value in losses.items())}). "
-            "Lower the learning rate or lengthen the warm-up. If this is the first step, look "
-            "for an empty or inverted ground-truth box."
-        )
+
+def _message(trainer: Trainer, otherwise: str, batch: Any = None) -> str:
+    """What is broken: the losses of this rank, or else `otherwise`; and on which images."""
+    losses = _losses(trainer)
+    broken = [name for name, value in losses.items() if not torch.isfinite(value)]
+    images = ", ".join(target.image_id for target in getattr(batch, "targets", None) or [])
+    where = f" on the images {images}" if images and broken else ""
+    return (
+        f"At step {trainer.global_step}, {' and '.join(broken) or otherwise} is not finite"
+        f"{where} ({', '.join(f'{name} = {value:.3g}' for name, value in losses.items())}). "
+        "Lower the learning rate or lengthen the warm-up. If this is the first step, look "
+        "for an empty or inverted ground-truth box."
+    )
 
 
 def _losses(trainer: Trainer) -> dict[str, Tensor]:
@@ -63,4 +65,4 @@ def _losses(trainer: Trainer) -> dict[str, Tensor]:
 def _broken(tensors: Iterable[Tensor]) -> bool:
     """Whether any value is infinite or NaN; waits for the GPU once."""
     finite = [torch.isfinite(tensor).all() for tensor in tensors]
-    return bool(finite) and not torch.stack(finite).all().item()
+    return bool(finite) and not torch.stack([f.to(finite[0].device) for f in finite]).all().item()

@@ -78,8 +78,8 @@ class RunProgress(RichProgressBar):
         super().on_validation_batch_end(
             trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
         )
-        if self._is_time():
-            total = self.total_val_batches_current_dataloader
+        if self._is_time() and not trainer.sanity_checking:
+            total = trainer.num_val_batches[dataloader_idx]
             self._say(f"validation  batch {batch_idx + 1}/{total}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,5 +1,6 @@
 """`lit-detseg evaluate coco|voc`: score anybody's results files."""
 
+import argparse
 import json
 import math
 import sys
@@ -118,9 +119,12 @@ def _parser() -> ShortErrorParser:
 
 
 def _threshold(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
     return value
 
 

@@ -59,13 +59,11 @@ def _suggestion(said: str, paths: list[str], known_keys: list[str]) -> str:
         return ""
     name = wrong.group(1)
     words = _parameters(paths[-1]) if paths else known_keys
-    leaf = name.rpartition(".")[2]
-    close = get_close_matches(name, words, n=1) or [
-        word
-        for word in words
-        if word.rpartition(".")[2]
-        in get_close_matches(leaf, [w.rpartition(".")[2] for w in words], 1)
-    ]
+    root, dot, rest = name.partition(".")
+    roots = {word.partition(".")[0] for word in words}
+    if root not in roots and (close := get_close_matches(root, roots, n=1)):
+        return f" Did you mean `{close[0]}{dot}{rest}`?"
+    close = get_close_matches(name, words, n=1)
     return f" Did you mean `{close[0]}`?" if close else ""
 
 

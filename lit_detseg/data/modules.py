@@ -16,7 +16,13 @@ from lit_detseg.data.order import (
     images_per_step,
 )
 from lit_detseg.data.shards import ShardReader, agreed_label_map
-from lit_detseg.data.stream import continued_step, steps_to_train, steps_trained, stream_state
+from lit_detseg.data.stream import (
+    continued_step,
+    recount,
+    steps_to_train,
+    steps_trained,
+    stream_state,
+)
 from lit_detseg.data.transforms import RandomHorizontalFlip, ResizeShortestSide, Transform
 from lit_detseg.structures import LabelMap, UserError
 
@@ -36,8 +42,7 @@ class ShardDataModule(LightningDataModule):
         test: likewise, for `lit-detseg test`.
         predict: likewise, for `lit-detseg predict`.
         total_batch_size: images per optimiser step, over all ranks and accumulated batches.
-        eval_batch_size: images per evaluation step over all ranks; as many as a training step
-            holds in memory when not given.
+        eval_batch_size: images per evaluation step over all ranks; not given: as in training.
         num_workers: loader processes per rank; 0 reads in the training process.
         prefetch_factor: batches that each worker keeps ready.
         persistent_workers: keep the workers between epochs.
@@ -95,8 +100,7 @@ class ShardDataModule(LightningDataModule):
         self.allow_changed_stream = allow_changed_stream
         self._readers: dict[Split, ShardReader] = {}
         self._loaders: list[StepLoader] = []
-        self._continue_at: int | None = None  # as the checkpoint says
-        self._offset = 0  # steps of the stream minus steps of the trainer
+        self._restored: dict[str, Any] = {}  # the checkpoint's state, until training goes on
 
     def default_train_transforms(self) -> list[Transform]:
         """What is done to training images when `train_transforms` is not given."""
@@ -129,11 +133,6 @@ class ShardDataModule(LightningDataModule):
         """Images in the test set."""
         return len(self._reader("test"))
 
-    @property
-    def num_predict_images(self) -> int:
-        """Images to predict on."""
-        return len(self._reader("predict"))
-
     def setup(self, stage: str) -> None:
         """Find out before the first batch whether sets and batch sizes fit together."""
         _ = self.label_map
@@ -141,11 +140,10 @@ class ShardDataModule(LightningDataModule):
             self._training_order()
 
     def teardown(self, stage: str) -> None:
-        """End the workers and forget where training stood."""
+        """End the workers."""
         for loader in self._loaders:
             loader.close()
         self._loaders.clear()
-        self._continue_at, self._offset = None, 0
 
     def train_dataloader(self) -> PositionedLoader:
         """This rank's training batches, from where training stands to the end of the epoch."""
@@ -156,16 +154,11 @@ class ShardDataModule(LightningDataModule):
             train_on_difficult=self.train_on_difficult,
             size_divisor=self.size_divisor,
         )
-        if self.trainer is None:
-            loader = PositionedLoader(batches, self._training_order(), **self._loader_options())
-            loader.step = self._continue_at or 0
-        else:
-            if self._continue_at is not None:
-                self._offset = self._continue_at - steps_trained(self.trainer)
-                self._continue_at = None
-            loader = PositionedLoader(
-                batches, self._training_order(), steps=self._next_steps, **self._loader_options()
-            )
+        order = self._training_order()
+        steps = None if self.trainer is None else self._steps_to_train
+        loader = PositionedLoader(batches, order, steps=steps, **self._loader_options())
+        if self._restored:
+            self._continue(loader)
         self._loaders.append(loader)
         return loader
 
@@ -189,8 +182,7 @@ class ShardDataModule(LightningDataModule):
         """Which stream of images was trained on, and how far."""
         if not self.folders["train"]:
             return {}
-        trained = 0 if self.trainer is None else steps_trained(self.trainer)
-        return self._stream_state(trained + self._offset)
+        return self._stream_state(0 if self.trainer is None else steps_trained(self.trainer))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuse to continue a run on another stream of images; evaluation may use any.
@@ -200,8 +192,8 @@ class ShardDataModule(LightningDataModule):
         """
         fitting = self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING
         if state_dict and fitting:
-            current = self._stream_state(0)
-            self._continue_at = continued_step(state_dict, current, self.allow_changed_stream)
+            continued_step(state_dict, self._stream_state(0), self.allow_changed_stream)
+            self._restored = state_dict
 
     def _reader(self, split: Split) -> ShardReader:
         if split not in self._readers:
@@ -232,8 +224,9 @@ class ShardDataModule(LightningDataModule):
     def _eval_loader(self, split: Split) -> StepLoader:
         reader = self._reader(split)
         batches = BatchReader(reader, self.eval_transforms, size_divisor=self.size_divisor)
-        images = self.eval_batch_size
-        order = EvaluationOrder(len(reader), self._images_per_step() if images is None else images)
+        as_in_training = max(self.total_batch_size // self._accumulate, 1)
+        images = as_in_training if self.eval_batch_size is None else self.eval_batch_size
+        order = EvaluationOrder(len(reader), images)
         loader = StepLoader(batches, order, **self._loader_options())
         self._loaders.append(loader)
         return loader
@@ -252,9 +245,15 @@ class ShardDataModule(LightningDataModule):
             "pin_memory": trainer is not None and trainer.strategy.root_device.type == "cuda",
         }
 
-    def _next_steps(self) -> range:
-        first = steps_trained(self.trainer) + self._offset
-        return steps_to_train(self.trainer, self._training_order().steps, first)
+    def _steps_to_train(self) -> range:
+        return steps_to_train(self.trainer, self._training_order().steps)
+
+    def _continue(self, loader: PositionedLoader) -> None:
+        stored, current = self._restored, self._stream_state(0)
+        loader.step = continued_step(stored, current, self.allow_changed_stream)
+        if self.trainer is not None:
+            recount(self.trainer, stored, current, loader.step)
+        self._restored = {}
 
     def _stream_state(self, step: int) -> dict[str, Any]:
         return stream_state(self._training_order(), self._reader("train").sha256, step)

@@ -28,7 +28,7 @@ class ShardReader:
     Holds arrays, not a Python object per sample: what loader workers inherit stays shared memory.
 
     Args:
-        folders: shard sets that are read as one.
+        folders: a shard set, or several that are read as one.
 
     Attributes:
         label_map: the classes, the same in all sets.
@@ -42,7 +42,8 @@ class ShardReader:
 
     label_map: LabelMap
 
-    def __init__(self, folders: Sequence[str | Path]) -> None:
+    def __init__(self, folders: str | Path | Sequence[str | Path]) -> None:
+        folders = [folders] if isinstance(folders, (str, Path)) else folders
         if not folders or len({Path(folder) for folder in folders}) < len(folders):
             raise UserError(f"Shard sets {list(folders)}: name at least one, and none twice.")
         indexes = {Path(folder): ShardIndex.read(Path(folder)) for folder in folders}

@@ -20,19 +20,19 @@ def steps_trained(trainer: Any) -> int:
     return trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
 
-def steps_to_train(trainer: Any, steps_per_epoch: int, first: int) -> range:
+def steps_to_train(trainer: Any, steps_per_epoch: int) -> range:
     """The steps of the stream that are left in the trainer's epoch.
 
     Args:
         trainer: a `lightning.Trainer`, whose epoch `limit_train_batches` may have shortened.
         steps_per_epoch: of the order.
-        first: the step of the stream that comes next.
     """
     limit = trainer.limit_train_batches
     length = min(steps_per_epoch, limit) if isinstance(limit, int) else int(steps_per_epoch * limit)
     done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
     if trainer.overfit_batches:  # the same steps again and again
         return range(done, length)
+    first = steps_trained(trainer)
     return range(first, first + length - done)
 
 
@@ -81,6 +81,28 @@ def continued_step(stored: dict[str, Any], current: dict[str, Any], allow_change
     epoch, step = divmod(stored["step"], stored["steps_per_epoch"])
     images = step * stored["images_per_step"]
     return epoch * current["steps_per_epoch"] + images // current["images_per_step"]
+
+
+def recount(trainer: Any, stored: dict[str, Any], current: dict[str, Any], step: int) -> None:
+    """Let a trainer that was restored from a checkpoint count its steps as this run does.
+
+    Changes nothing when the two count alike. Otherwise epochs would end too early or too late.
+
+    Args:
+        trainer: a `lightning.Trainer`.
+        stored: `stream_state` of the checkpoint.
+        current: `stream_state` of this run.
+        step: what `continued_step` makes of them.
+    """
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    length, done = current["steps_per_epoch"], progress.current.processed
+    of_epoch = min(done * stored["images_per_step"] // current["images_per_step"], length)
+    if done == stored["steps_per_epoch"]:
+        of_epoch = length  # a finished epoch stays finished, though another tail be dropped
+    for counts, processed in ((progress.total, step), (progress.current, of_epoch)):
+        moved = processed - counts.processed
+        for name in ("ready", "started", "processed", "completed"):  # their differences stay
+            setattr(counts, name, getattr(counts, name) + moved)
 
 
 def _words(state: dict[str, Any], names: list[str]) -> str:

@@ -39,7 +39,9 @@ def region_proposal_losses(
             `paper`: N_cls is the number of anchors sampled in the image (256, unless the image
             has fewer), N_reg = `num_locations`, lambda = 10, smooth L1 bends at 1.
             `released_code`: both terms are divided by the number of anchors sampled, lambda = 1,
-            smooth L1 bends at 1/9 (py-faster-rcnn, Detectron, torchvision).
+            smooth L1 bends at 1/9 (py-faster-rcnn, Detectron, torchvision). Choose it for feature
+            pyramids: their fine maps have 50 times the locations, and lambda = 10 would no longer
+            make the two terms alike.
 
     Returns:
         Two scalars: `rpn_objectness` in nats, `rpn_box` without unit. An image in which nothing

@@ -4,7 +4,8 @@ Source: pycocotools' `COCOeval.evaluateImg`. Within one class of one image, dete
 the order of falling score, at most 100 of them. Each takes the free object with the largest IoU at
 or above the threshold (the later one when equal). An object that does not count is taken only when
 no other is left, and makes the detection count neither as right nor as wrong: a crowd, which may
-be taken again and again, or an object outside of the range of area.
+be taken again and again, or an object outside of the range of area. (pycocotools takes an
+annotation whose id is 0 for none at all; we do not.)
 
 Only pairs of IoU >= 0.5 are looked at, and the n-th detections of all groups choose together, for
 10 IoU thresholds x 4 ranges of area.

@@ -11,7 +11,6 @@ from torch import Tensor
 from lit_detseg.metrics.detection_metric import DetectionMetric
 from lit_detseg.metrics.gathering import gather_arrays, is_distributed
 from lit_detseg.metrics.pairs import (
-    CHUNK_IMAGES,
     NOTHING_FOUND,
     NOTHING_TRUE,
     Found,
@@ -20,6 +19,7 @@ from lit_detseg.metrics.pairs import (
     Sought,
     Truth,
     concatenate,
+    share_of_chunk,
     take,
 )
 from lit_detseg.structures import BoxTarget, Detections, UserError
@@ -36,8 +36,8 @@ class JudgedImages(NamedTuple):
 class KeyedMetric(DetectionMetric):
     """A score computed from judged detections.
 
-    Images are matched where they are, some at a time, as they arrive; what is kept of them (30 to
-    40 bytes per detection) lies on the CPU, wherever the module is moved, and is in no
+    Images are matched where they are, some at a time, as they arrive; what is kept of them (at most
+    30 bytes per detection) lies on the CPU, wherever the module is moved, and is in no
     checkpoint. `compute` exchanges all of it in two collectives, whatever the number of images
     and however unevenly the ranks have seen them. An image seen twice, on one rank or on two,
     counts once, as it was first seen on the lowest rank. Equal scores are ranked by image id.
@@ -66,9 +66,10 @@ class KeyedMetric(DetectionMetric):
         for found, target in zip(detections, targets, strict=True):
             if target.image_id in self._seen:
                 continue
-            self._seen.add(target.image_id)
             self._pending[target.image_id] = self._checked_rows(found, target)
-            if len(self._pending) >= CHUNK_IMAGES:
+            self._seen.add(target.image_id)
+            self._filled += float(share_of_chunk(len(found.boxes), len(target.original_boxes)))
+            if self._filled >= 1:
                 self._judge_pending()
 
     def compute(self) -> dict[str, Tensor]:
@@ -118,12 +119,13 @@ class KeyedMetric(DetectionMetric):
     def _forget(self) -> None:
         self._seen: set[str] = set()
         self._pending: dict[str, tuple[Found, Truth]] = {}
+        self._filled = 0.0  # of a chunk
         self._judged: list[JudgedImages] = []
         self.num_images = None
 
     def _judge_pending(self) -> None:
         self._judged.append(self._judged_images(self._pending))
-        self._pending = {}
+        self._pending, self._filled = {}, 0.0
 
     def _judged_images(self, images: dict[str, tuple[Found, Truth]]) -> JudgedImages:
         numbered = list(enumerate(images.values()))

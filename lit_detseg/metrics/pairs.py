@@ -77,7 +77,10 @@ NOTHING_TRUE = Truth(
     is_difficult=np.zeros(0, bool),
 )
 
-CHUNK_IMAGES = 128  # matched together: enough to hide numpy's overhead, little enough to hold
+# Images matched together: enough of them to hide numpy's overhead, few enough pairs to hold
+# (about 150 bytes per pair while they are compared).
+CHUNK_IMAGES = 128
+CHUNK_PAIRS = 2**20
 
 
 def take(rows: Rows, index: np.ndarray | slice) -> Rows:
@@ -107,16 +110,22 @@ def judge_in_chunks(
     """
     found = take(found, np.argsort(found.image, kind="stable"))
     truth = take(truth, np.argsort(truth.image, kind="stable"))
-    starts = np.arange(0, max(num_images, 1), CHUNK_IMAGES)
-    ends = starts + CHUNK_IMAGES
-    detections = np.searchsorted(found.image, [starts, ends]).T
-    objects = np.searchsorted(truth.image, [starts, ends]).T
-    parts = [
-        judge(take(found, slice(*some)), take(truth, slice(*others)))
-        for some, others in zip(detections, objects, strict=True)
-    ]
+    detections, objects = (np.bincount(t.image, minlength=num_images) for t in (found, truth))
+    chunk = np.cumsum(share_of_chunk(detections, objects)).astype(np.int64)
+    parts = [judge(take(found, slice(0)), take(truth, slice(0)))]  # there may be no image
+    for images in runs(chunk):
+        of_detections, of_objects = (
+            slice(*np.searchsorted(table.image, [images.start, images.stop]))
+            for table in (found, truth)
+        )
+        parts.append(judge(take(found, of_detections), take(truth, of_objects)))
     matches, sought = zip(*parts, strict=True)
     return concatenate(matches), concatenate(sought)
+
+
+def share_of_chunk(detections: int | np.ndarray, objects: int | np.ndarray) -> float | np.ndarray:
+    """How much of a chunk an image with so many detections and objects fills."""
+    return 1 / CHUNK_IMAGES + detections * objects / CHUNK_PAIRS
 
 
 def best_first(found: Found) -> tuple[Found, np.ndarray]:

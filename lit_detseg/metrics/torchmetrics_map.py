@@ -1,11 +1,15 @@
 """torchmetrics' own mean average precision, for recipes that ask for it by name."""
 
+from typing import NoReturn
+
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.detection import MeanAveragePrecision
 
 from lit_detseg.metrics.detection_metric import DetectionMetric
+from lit_detseg.metrics.gathering import gather_arrays, is_distributed
 from lit_detseg.metrics.keyed_metric import class_keys
 from lit_detseg.structures import BoxTarget, Detections, UserError
 
@@ -48,7 +52,7 @@ class TorchmetricsAveragePrecision(DetectionMetric):
         metric: with `iou_type="bbox"`; its `box_format` has to be "xyxy".
 
     Attributes:
-        num_images: images that this rank has taken in.
+        num_images: images over all ranks, as of the last `compute`.
     """
 
     higher_is_better = True
@@ -80,7 +84,9 @@ class TorchmetricsAveragePrecision(DetectionMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """Its scalars and `map_<class name>`; NaN stands for "not defined here"."""
-        self.num_images = len(self._seen)
+        seen = {"images": np.array(len(self._seen))}
+        of_ranks = gather_arrays(seen, self.process_group) if is_distributed() else [seen]
+        self.num_images = sum(int(rank["images"]) for rank in of_ranks)
         results = self.inner.compute()
         scalars = {
             key: _nan_for_minus_one(value)
@@ -88,6 +94,10 @@ class TorchmetricsAveragePrecision(DetectionMetric):
             if key.startswith(("map", "mar")) and not key.endswith("_per_class")
         }
         return scalars | (self._class_scores(results) if self.inner.class_metrics else {})
+
+    def forward(self, detections: list[Detections], targets: list[BoxTarget]) -> NoReturn:
+        """Not offered: the scores of one batch would cost those of all batches so far."""
+        raise NotImplementedError("Call `update` for each batch and `compute` at the end.")
 
     def reset(self) -> None:
         """Forget all images."""

@@ -91,11 +91,9 @@ class ProposalSettings:
     min_side: float = 16.0
 
 
-PAPER_ANCHORS, PAPER_LEARNING, PAPER_PROPOSALS = (
-    AnchorSettings(),
-    AnchorLearning(),
-    ProposalSettings(),
-)
+PAPER_ANCHORS = AnchorSettings()
+PAPER_LEARNING = AnchorLearning()
+PAPER_PROPOSALS = ProposalSettings()
 
 
 class AnchorPredictions(NamedTuple):
@@ -235,16 +233,14 @@ class RegionProposalNetwork(nn.Module):
     ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"], Float[Tensor, "rows 4"]]:
         """Index, label and target offsets of the anchors that one image learns from."""
         anchors, learning = predictions.anchors, self.learning
-        eligible = centered_in_image(anchors, image_size)
-        if learning.ignore_crossing:
-            eligible &= inside_image(anchors, image_size)
+        usable = inside_image if learning.ignore_crossing else centered_in_image
         matches = match_boxes(
             anchors,
             objects.boxes,
             learning.foreground_iou,
             (0.0, learning.background_iou),
             keep_best=True,
-            eligible=eligible,
+            eligible=usable(anchors, image_size),
         )
         samples = sample(
             matches.labels,

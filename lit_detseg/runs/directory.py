@@ -157,7 +157,7 @@ class RunDirectory:
         """Close the newest attempt and give up the claim.
 
         Args:
-            status: `finished`, `preempted` or `failed: <what>`.
+            status: `finished`, `stopped` (before its last step, on demand) or `failed: <what>`.
             facts: more to note, plain types only.
         """
         self.note(status=status, ended=_now(), **facts)

@@ -8,7 +8,7 @@ import torch
 from lit_detseg.callbacks.checkpoint import RunCheckpoint
 from lit_detseg.runs.checkpoints import load_checkpoint, newest_valid_checkpoint
 from lit_detseg.runs.directory import RunDirectory
-from tests.callbacks.tiny import Diary, Stopped, TinyModule, tiny_trainer
+from tests.callbacks.tiny import Diary, StoppedError, TinyModule, tiny_trainer
 
 PLANS = {
     "a validation per epoch": {},
@@ -26,7 +26,7 @@ def train(directory, stop=None, resume=None, **options):
     if stop is None:
         trainer.fit(module, ckpt_path=resume)
     else:
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             trainer.fit(module)
     return diary.events, module.weights.detach().clone(), trainer
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_says_which_run_it_is_of(tmp_path):
     directory.write_config("model: tiny\n")
     stopped = Diary(stop=7)  # four batches, a validation, two batches
     module = TinyModule()
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         tiny_trainer(tmp_path, stopped, RunCheckpoint(directory, every_n_steps=1)).fit(module)
 
     stored = load_checkpoint(tmp_path / "checkpoints/step-00000006.ckpt")["lit_detseg"]
@@ -126,19 +126,15 @@ def test_a_checkpoint_says_which_run_it_is_of(tmp_path):
 
 
 def test_going_back_sets_the_abandoned_future_aside(tmp_path):
-    train(tmp_path, max_epochs=2)  # leaves steps 7 and 8
-    (tmp_path / "checkpoints/step-00000008.ckpt").write_bytes(b"cut short")
-    with pytest.warns(UserWarning, match="passed over"):
-        newest = newest_valid_checkpoint(tmp_path / "checkpoints")
+    first = RunCheckpoint(tmp_path, every_n_steps=1, keep_last=3)
+    tiny_trainer(tmp_path, first).fit(TinyModule())  # leaves steps 6, 7 and 8
 
-    checkpoint = RunCheckpoint(tmp_path, every_n_steps=100)
-    module = TinyModule()
-    with pytest.warns(UserWarning, match="renamed to"):
-        tiny_trainer(tmp_path, checkpoint, max_epochs=2).fit(module, ckpt_path=newest)
-        checkpoint._tidy(newest)  # as a save at step 7 would
+    trainer = tiny_trainer(tmp_path, max_steps=7)
+    with pytest.warns(UserWarning, match=r"step-00000008.ckpt renamed to \*.abandoned"):
+        trainer.fit(TinyModule(), ckpt_path=tmp_path / "checkpoints/step-00000006.ckpt")
 
-    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert "step-00000008.ckpt.abandoned" in names
+    names = sorted(path.name for path in (tmp_path / "checkpoints").glob("step*[!6]"))  # no .sha256
+    assert names == ["step-00000006.ckpt", "step-00000007.ckpt", "step-00000008.ckpt.abandoned"]
 
 
 def test_run_json_tells_how_each_attempt_went(tmp_path):
@@ -150,7 +146,7 @@ def test_run_json_tells_how_each_attempt_went(tmp_path):
 
     first, second = directory.attempts
 
-    assert (first["status"], first["ended_at_step"]) == ("failed: Stopped", 3)
+    assert (first["status"], first["ended_at_step"]) == ("failed: StoppedError", 3)
     assert (second["status"], second["ended_at_step"]) == ("finished", 8)
     assert (first["resumed_from_step"], second["resumed_from_step"]) == (0, 3)
     assert second["world_size"] == 1

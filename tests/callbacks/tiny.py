@@ -24,7 +24,14 @@ def batch_of(number: int) -> DetectionBatch:
     no = torch.tensor([False])
     targets = [
         BoxTarget(
-            box, torch.tensor([1]), f"{number}-{k}", (HEIGHT, WIDTH), no, no, box.double(), no * 48.0
+            box,
+            torch.tensor([1]),
+            f"{number}-{k}",
+            (HEIGHT, WIDTH),
+            no,
+            no,
+            box.double(),
+            no * 48.0,
         )
         for k in range(IMAGES)
     ]
@@ -100,7 +107,7 @@ class TinyModule(LightningModule):
 
 
 class Diary(Callback):
-    """Note what begins; raise `Stopped` when event number `stop` would begin."""
+    """Note what begins; raise `StoppedError` when event number `stop` would begin."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -116,12 +123,12 @@ class Diary(Callback):
 
     def _note(self, trainer: Trainer, *event: Any) -> None:
         if len(self.events) == self.stop:
-            raise Stopped
+            raise StoppedError
         logged_step = trainer.fit_loop.epoch_loop._batches_that_stepped
         self.events.append((*event, trainer.current_epoch, trainer.global_step, logged_step))
 
 
-class Stopped(Exception):  # noqa: N818  # not an error
+class StoppedError(Exception):
     """The end of an attempt."""
 
 

@@ -43,7 +43,7 @@ def test_every_sample_is_read_by_its_number(folder):
 
     assert [int(image[0, 0, 0]) for image, _ in images] == [9, 0, 5]
     assert [record.image_id for _, record in images] == ["0009", "0000", "0005"]
-    assert len(reader) == 10
+    assert len(reader) == len(ShardReader(folder)) == 10
     assert reader.shard_lengths == (4, 4, 2)
     np.testing.assert_array_equal(images[0][0], np.full((8, 8, 3), (9, 0, 255)))
 

@@ -10,6 +10,7 @@ from lit_detseg.metrics.coco_ap import CocoAveragePrecision
 from lit_detseg.metrics.torchmetrics_map import as_detection_metric
 from lit_detseg.structures import UserError
 from tests.metrics.drawn import DrawnImage, random_images, update
+from tests.metrics.ranks import count_collectives, results_of_ranks
 
 CLASSES = ("cat", "dog", "cow", "unicorn")
 
@@ -89,3 +90,26 @@ def test_reset_forgets_and_a_repeated_image_counts_once():
 
     assert theirs.compute()["map"] == once.compute()["map"]
     assert theirs.num_images == 5
+
+
+def collectives_on_a_rank(rank):
+    counter, spent = count_collectives(), []
+    metric, _ = both_metrics()
+    for image in random_images(rank, count=2, prefix=f"of_rank_{rank}"):
+        update(metric, [image])
+        counter.clear()
+        metric.compute()
+        spent.append(counter.total())
+    return {"images": metric.num_images, "spent": spent}
+
+
+def test_it_spends_collectives_on_every_image(tmp_path):
+    for result in results_of_ranks(collectives_on_a_rank, world_size=2, folder=tmp_path):
+        assert result["images"] == 4
+        assert result["spent"] == [2 + 21, 2 + 2 * 21]  # ours are the two that count images
+
+
+def test_forward_is_refused():
+    metric, _ = both_metrics()
+    with pytest.raises(NotImplementedError, match="Call `update`"):
+        metric([], [])

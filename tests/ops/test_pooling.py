@@ -45,6 +45,7 @@ def test_roi_align_reads_a_ramp_where_its_samples_are():
     ("side", "level"),
     [
         pytest.param(224, 2, id="224: k0 = 4, stride 16"),
+        pytest.param(223.9999, 2, id="less by rounding only: the same level"),
         pytest.param(223, 1, id="a little less: one level finer"),
         pytest.param(112, 1, id="half: exactly one level finer"),
         pytest.param(448, 3, id="double: one level coarser"),

@@ -1,11 +1,12 @@
 """Checkpoint files survive kills, full disks and damage."""
 
-import os
+import multiprocessing
 import random
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -26,17 +27,6 @@ from lit_detseg.runs.checkpoints import (
 )
 
 STATE = {"global_step": 3, "state_dict": {"w": torch.arange(1000.0)}, "names": ["a", None, 1.5]}
-
-WRITE_FOREVER = """
-import sys, torch
-from pathlib import Path
-from lit_detseg.runs.checkpoints import write_checkpoint
-folder = Path(sys.argv[1])
-state = {"w": torch.zeros(2_000_000)}
-for step in range(1, 10_000):
-    write_checkpoint({"step": step, **state}, folder / f"step-{1 + step // 2:08d}.ckpt")
-    print(step, flush=True)
-"""
 
 WRITE_TOO_MUCH = """
 import resource, sys, torch
@@ -68,30 +58,33 @@ def test_sha256sum_can_check_it(tmp_path):
     assert checked.stdout == "step-00000003.ckpt: OK\n"
 
 
+def write_for_ever(folder: Path, first: int) -> None:
+    """Each checkpoint is written twice, so that every second write replaces one."""
+    for step in range(first, first + 10_000):
+        state = {"step": step, "w": torch.zeros(500_000)}
+        write_checkpoint(state, folder / step_name(step // 2))
+
+
 def test_a_kill_at_any_moment_leaves_a_valid_checkpoint(tmp_path):
-    """Every second write replaces a checkpoint of the same name."""
     chance = random.Random(0)
-    last = 0
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITE_FOREVER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as first:
-        first.stdout.readline()  # imports are slow: fork the rest of the attempts from here on
-        for _ in range(8):
-            time.sleep(chance.uniform(0.0, 0.03))
-            os.kill(first.pid, signal.SIGSTOP)  # what a kill at this moment would leave behind
+    write_checkpoint({"step": 1}, tmp_path / step_name(0))
+    step = 1
+    for _ in range(12):
+        child = multiprocessing.get_context("fork").Process(
+            target=write_for_ever, args=(tmp_path, step + 1)
+        )
+        child.start()
+        time.sleep(chance.uniform(0.01, 0.1))
+        child.kill()
+        child.join()
+
+        with warnings.catch_warnings(action="error"):  # none is found damaged and passed over
             newest = newest_valid_checkpoint(tmp_path)
-            assert newest is not None
-            step = load_checkpoint(newest)["step"]
-            assert step >= last
-            last = step
-            os.kill(first.pid, signal.SIGCONT)
-        first.kill()
-        printed = [int(line) for line in first.stdout.read().split()]
-    done = max([1, *printed])
 
-    newest = newest_valid_checkpoint(tmp_path)
-
-    assert load_checkpoint(newest)["step"] in {done, done + 1}
+        assert child.exitcode == -signal.SIGKILL
+        assert load_checkpoint(newest)["step"] >= step
+        step = load_checkpoint(newest)["step"]
+    assert step > 12
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_old_checkpoint(tmp_path):

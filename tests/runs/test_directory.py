@@ -82,7 +82,13 @@ def test_each_different_configuration_is_kept(tmp_path):
     for text in ("lr: 1", "lr: 1", "lr: 2", "lr: 2", "lr: 1"):
         directory.start_attempt()
         names.append(directory.write_config(text).name)
-    assert names == ["config.yaml", "config.yaml", "config_3.yaml", "config_3.yaml", "config_5.yaml"]
+    assert names == [
+        "config.yaml",
+        "config.yaml",
+        "config_3.yaml",
+        "config_3.yaml",
+        "config_5.yaml",
+    ]
     assert directory.config_file.read_text() == "lr: 1"
 
 
