@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lit_detseg.data.index import INDEX_FILE
-from lit_detseg.data.pack import pack
-from lit_detseg.data.shapes import ShapesReader
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.shapes import ShapesReader
 from lit_detseg.errors import UserError
 from lit_detseg.runs.directory import RunDirectory
 
-TRAINING_IMAGES, HELD_OUT_IMAGES = 1200, 200
+TRAINING_IMAGES, HELD_OUT_IMAGES = 1500, 200
 RECIPE = Path(__file__).parents[1] / "configs/recipes/faster_rcnn_tiny_shapes.yaml"
 
 # Runs the words `fit` or `validate` of the command line and returns what was logged last. Passed

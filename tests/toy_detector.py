@@ -38,7 +38,9 @@ class ToyDetector(Detector):
         logits, boxes = self._answers(images)
         size = images.sizes.flip(1).repeat(1, 2)
         scores, labels = logits.sigmoid().max(1)
-        corners = torch.cat([boxes[:, :2].minimum(boxes[:, 2:]), boxes[:, :2].maximum(boxes[:, 2:])], 1)
+        corners = torch.cat(
+            [boxes[:, :2].minimum(boxes[:, 2:]), boxes[:, :2].maximum(boxes[:, 2:])], 1
+        )
         return [
             Detections(corners[i : i + 1] * size[i], labels[i : i + 1], scores[i : i + 1])
             for i in range(len(size))

@@ -29,8 +29,8 @@ def _bench_train(steps: int, rounds: int, as_json: bool) -> None:
     from rich.table import Table
 
     from lit_detseg.bench.train import measure_trainer_overhead
-    from lit_detseg.data.pack import pack
-    from lit_detseg.data.shapes import ShapesReader
+    from lit_detseg.data.packing.pack import pack
+    from lit_detseg.data.readers.shapes import ShapesReader
 
     with tempfile.TemporaryDirectory() as folder:
         pack(ShapesReader(images=200, seed=0), Path(folder) / "shards")

@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 
 from lit_detseg.data.index import ShardIndex
 from lit_detseg.errors import UserError
+from lit_detseg.models.weights.pretrained import FROM_CHECKPOINT, NONE
 from lit_detseg.structures import LabelMap
 
 # Stands for "the shards will say" while the configuration of a model whose constructor insists on
@@ -65,3 +66,20 @@ def fill_num_classes(model: Namespace, label_map: LabelMap, shards: str) -> None
     for value in list(vars(init_args).values()):
         if isinstance(value, Namespace) and "class_path" in value:
             fill_num_classes(value, label_map, shards)
+
+
+def fill_from_checkpoint(model: Namespace) -> None:
+    """Let a checkpoint that is about to be loaded stand in for the file of pretrained weights.
+
+    Its weights include the backbone's, so that file need not exist any more.
+
+    Args:
+        model: `class_path` and `init_args` as jsonargparse parses them; changed in place.
+    """
+    init_args = model.get("init_args") or Namespace()
+    for name in ("backbone_weights", "weights"):
+        if init_args.get(name, NONE) != NONE:
+            init_args[name] = FROM_CHECKPOINT
+    for value in list(vars(init_args).values()):
+        if isinstance(value, Namespace) and "class_path" in value:
+            fill_from_checkpoint(value)

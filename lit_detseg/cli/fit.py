@@ -19,7 +19,12 @@ from lit_detseg.callbacks.predictions import PredictionPictures
 from lit_detseg.callbacks.progress import RunProgress
 from lit_detseg.callbacks.results_file import ResultsFile
 from lit_detseg.callbacks.throughput import Throughput
-from lit_detseg.cli.classes import UNSTATED, configured_label_map, fill_num_classes
+from lit_detseg.cli.classes import (
+    UNSTATED,
+    configured_label_map,
+    fill_from_checkpoint,
+    fill_num_classes,
+)
 from lit_detseg.cli.parser import explain
 from lit_detseg.cli.quiet import quiet_libraries
 from lit_detseg.errors import UserError
@@ -120,6 +125,8 @@ class DetSegCLI(LightningCLI):
         config.run.dir = str(self.run.path)
         config.trainer.default_root_dir = str(self.run.path)
         config.ckpt_path = self._checkpoint(config.get("ckpt_path"))
+        if config.ckpt_path is not None:
+            fill_from_checkpoint(config.model)
         if self.word == "fit" and _is_rank_zero():
             self._start_attempt(config)
 

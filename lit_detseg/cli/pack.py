@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lit_detseg.cli.parser import ShortErrorParser
-from lit_detseg.data.checks import ON_ERROR
-from lit_detseg.data.coco import CocoReader
 from lit_detseg.data.index import ShardIndex
-from lit_detseg.data.pack import Progress, Reader, pack
-from lit_detseg.data.shapes import ShapesReader
-from lit_detseg.data.voc import VocReader
+from lit_detseg.data.packing.checks import ON_ERROR
+from lit_detseg.data.packing.pack import Progress, Reader, pack
+from lit_detseg.data.readers.coco import CocoReader
+from lit_detseg.data.readers.shapes import ShapesReader
+from lit_detseg.data.readers.voc import VocReader
 
 
 def main(arguments: list[str]) -> None:

@@ -76,7 +76,10 @@ class BatchReader(Dataset[PackedBatch]):
         packed = pack_batch([s for s, _ in pairs], [r for _, r in pairs], self.size_divisor)
         if slots.seeds is None:
             return packed
-        return packed._replace(seeds=torch.from_numpy(slots.seeds))
+        # Whatever is still here is to be learned from: no detector shall leave it out again.
+        facts = packed.annotations
+        facts = facts._replace(is_difficult=np.zeros_like(facts.is_difficult))
+        return packed._replace(seeds=torch.from_numpy(slots.seeds), annotations=facts)
 
     def _read(self, sample_number: int, seed: int) -> tuple[Sample, Record]:
         image, record = self.reader.read(sample_number)

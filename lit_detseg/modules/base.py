@@ -59,15 +59,8 @@ class DetectionModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Take the label map from the data, and check it against the checkpoint's if we had one."""
         of_data = getattr(self._data_module, "label_map", None)
-        if of_data is None:
-            return
-        if self.label_map is not None and (gap := self.label_map.difference(of_data)):
-            raise UserError(
-                f"The weights were trained for other classes than the shards hold: {gap}. "
-                "Give the shards that belong to this checkpoint, or train from the start."
-            )
-        self.label_map = of_data
-        self.metric.class_names = of_data.names
+        if of_data is not None:
+            self._take_label_map(of_data)
 
     def training_step(self, batch: DetectionBatch, batch_index: int) -> Tensor:
         """Log every named loss and return their sum."""
@@ -75,7 +68,7 @@ class DetectionModule(LightningModule):
         total = torch.stack(list(losses.values())).sum()
         images = len(batch.targets)
         self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, batch_size=images)
-        self.log("train/loss", total, prog_bar=True, batch_size=images)
+        self.log("train/loss", total, batch_size=images)
         return total
 
     def validation_step(self, batch: DetectionBatch, batch_index: int) -> Any:
@@ -144,17 +137,18 @@ class DetectionModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of other classes before torch complains about their shapes."""
         stored = checkpoint.get("lit_detseg", {}).get("label_map")
-        if stored is None:
-            return
-        of_weights = LabelMap.from_json(stored)
-        gap = self.label_map and of_weights.difference(self.label_map)
-        if gap:
+        if stored is not None:
+            self._take_label_map(LabelMap.from_json(stored))
+
+    def _take_label_map(self, label_map: LabelMap) -> None:
+        """Settle the classes; those of data and of weights must agree, whichever come first."""
+        if self.label_map is not None and (gap := label_map.difference(self.label_map)):
             raise UserError(
-                f"The checkpoint was trained for other classes than the shards hold: {gap}. "
-                "Give the shards that belong to it, or train from the start."
+                f"The weights were trained for other classes than the shards hold: {gap}. "
+                "Give the shards that belong to the checkpoint, or train from the start."
             )
-        self.label_map = of_weights
-        self.metric.class_names = of_weights.names
+        self.label_map = label_map
+        self.metric.class_names = label_map.names
 
     @property
     def _data_module(self) -> Any:

@@ -1,7 +1,7 @@
 """The types that travel between the floors."""
 
-from lit_detseg.structures.detection import BoxTarget, DetectionBatch, Detections, Images
 from lit_detseg.errors import UserError
+from lit_detseg.structures.detection import BoxTarget, DetectionBatch, Detections, Images
 from lit_detseg.structures.labels import LabelMap
 
 __all__ = ["BoxTarget", "DetectionBatch", "Detections", "Images", "LabelMap", "UserError"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from lit_detseg.data.checks import Fault
 from lit_detseg.data.images import encode_png
-from lit_detseg.data.pack import pack
+from lit_detseg.data.packing.checks import Fault
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.shapes import ShapesReader
 from lit_detseg.data.records import Object, RawSample
-from lit_detseg.data.shapes import ShapesReader
 from lit_detseg.structures import LabelMap
 
 ANIMALS = LabelMap(("cat", "dog"))

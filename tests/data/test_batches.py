@@ -78,6 +78,7 @@ def test_training_leaves_out_crowds_and_maybe_difficult_objects(reader, difficul
     batches = BatchReader(reader, training=True, train_on_difficult=difficult)
     target = unpack_batch(batches[slots(0, seeds=np.array([5]))]).targets[0]
     assert target.labels.tolist() == labels
+    assert not target.is_difficult.any()  # what training keeps, the detector learns from
     assert len(target.boxes) == len(target.areas) == len(target.original_boxes) == len(labels)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lit_detseg.data.pack import pack
-from lit_detseg.data.shapes import ShapesReader
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.shapes import ShapesReader
 
 
 @pytest.fixture(scope="session")

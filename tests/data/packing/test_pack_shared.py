@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from lit_detseg.data.coco import CocoReader
 from lit_detseg.data.index import ShardIndex
-from lit_detseg.data.pack import pack
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.coco import CocoReader
+from lit_detseg.data.readers.voc import VOC_CLASSES, VocReader
 from lit_detseg.data.records import Record
-from lit_detseg.data.voc import VOC_CLASSES, VocReader
 from lit_detseg.errors import UserError
 from tests.conftest import SHARED
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lit_detseg.data.checks import (
+from lit_detseg.data.packing.checks import (
     Fault,
     Kind,
     is_finite_number,

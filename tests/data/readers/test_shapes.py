@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from lit_detseg.data.checks import check_objects
 from lit_detseg.data.images import decode
-from lit_detseg.data.shapes import CLASSES, LEAST_VISIBLE_PIXELS, ShapesReader
+from lit_detseg.data.packing.checks import check_objects
+from lit_detseg.data.readers.shapes import CLASSES, LEAST_VISIBLE_PIXELS, ShapesReader
 from lit_detseg.errors import UserError
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lit_detseg.data.checks import Fault, Kind
 from lit_detseg.data.images import decode
 from lit_detseg.data.index import ShardIndex
-from lit_detseg.data.pack import pack
+from lit_detseg.data.packing.checks import Fault, Kind
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.shapes import ShapesReader
 from lit_detseg.data.records import Object, RawSample, Record
-from lit_detseg.data.shapes import ShapesReader
 from lit_detseg.errors import UserError
 from lit_detseg.structures import LabelMap
 from tests.conftest import REPOSITORY
@@ -306,8 +306,8 @@ def test_a_file_in_the_way_is_refused(tmp_path):
 PACK_MANY = """
 import sys
 from pathlib import Path
-from lit_detseg.data.pack import pack
-from lit_detseg.data.shapes import ShapesReader
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.shapes import ShapesReader
 pack(ShapesReader(400, size=48), Path(sys.argv[1]), samples_per_shard=20)
 """
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from lit_detseg.data.checks import (
+from lit_detseg.data.packing.checks import (
     ROWS_SHOWN,
     Fault,
     Kind,

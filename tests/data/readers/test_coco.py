@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from lit_detseg.data.checks import Kind
-from lit_detseg.data.coco import CocoReader
+from lit_detseg.data.packing.checks import Kind
+from lit_detseg.data.readers.coco import CocoReader
 from lit_detseg.data.records import Object
 from lit_detseg.errors import UserError
 

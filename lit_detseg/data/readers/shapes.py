@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from lit_detseg.data.checks import Fault
+from lit_detseg.data.packing.checks import Fault
 from lit_detseg.data.records import Object, RawSample
 from lit_detseg.errors import UserError
 from lit_detseg.structures import LabelMap
@@ -23,7 +23,7 @@ EMPTY_PROBABILITY = 0.02  # images without objects
 MOST_SHAPES = 6
 ATTEMPTS = 12  # placements tried per shape
 RADIUS = (0.08, 0.26)  # of the circumscribed circle, in image sizes
-LEAST_VISIBLE_FRACTION = 0.35  # of a shape's full area
+LEAST_VISIBLE_FRACTION = 0.5  # of a shape's full area
 LEAST_VISIBLE_PIXELS = 30
 JPEG_QUALITY = 90
 SUBPIXEL_BITS = 4  # cv2 draws polygons at 1 / 16 pixel
@@ -119,7 +119,7 @@ def _random_shape(generator: np.random.Generator, size: int) -> Shape:
     corners = CORNERS[CLASSES[label]]
     radius = size * generator.uniform(*RADIUS)
     angles = generator.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
-    center = generator.uniform(0.05 * size, 0.95 * size, 2)
+    center = generator.uniform(0.12 * size, 0.88 * size, 2)
     points = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     coverage = np.zeros((size, size), np.uint8)
     fixed_point = np.round(points * 2**SUBPIXEL_BITS).astype(np.int32)
@@ -173,7 +173,7 @@ def _background(generator: np.random.Generator, size: int) -> np.ndarray:
 def _surface(generator: np.random.Generator, coverage: np.ndarray, size: int) -> np.ndarray:
     """(H, W, 3) float32: the colour, pattern, light and dark rim of one shape."""
     color = _color(generator, (0.55, 1.0), (0.6, 1.0))
-    other = _color(generator, (0.4, 1.0), (0.3, 1.0))
+    other = 0.5 * (color + _color(generator, (0.4, 1.0), (0.3, 1.0)))  # outlines stand out
     height, width = coverage.shape
     pattern = _pattern(generator, height, width, period=size * generator.uniform(0.06, 0.12))
     light = 0.8 + 0.35 * _ramp(generator, height, width)

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from lit_detseg.data.checks import (
+from lit_detseg.data.images import EncodedImage, normalise
+from lit_detseg.data.index import INDEX_FILE, ShardIndex
+from lit_detseg.data.packing.checks import (
     ON_ERROR,
     WHOLE_IMAGE,
     Fault,
@@ -23,10 +25,8 @@ from lit_detseg.data.checks import (
     count_by_kind,
     listing,
 )
-from lit_detseg.data.images import EncodedImage, normalise
-from lit_detseg.data.index import INDEX_FILE, ShardIndex
+from lit_detseg.data.packing.shard_writer import ShardWriter
 from lit_detseg.data.records import RawSample, Record
-from lit_detseg.data.shard_writer import ShardWriter
 from lit_detseg.errors import UserError
 from lit_detseg.structures import LabelMap
 

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from lit_detseg.data.checks import Fault, Kind, box_fault, object_name, shard_keys
+from lit_detseg.data.packing.checks import Fault, Kind, box_fault, object_name, shard_keys
 from lit_detseg.data.records import Object, RawSample
 from lit_detseg.errors import UserError
 from lit_detseg.structures import LabelMap

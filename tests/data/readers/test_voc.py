@@ -2,9 +2,9 @@
 
 import pytest
 
-from lit_detseg.data.checks import Kind
+from lit_detseg.data.packing.checks import Kind
+from lit_detseg.data.readers.voc import VOC_CLASSES, VocReader
 from lit_detseg.data.records import Object
-from lit_detseg.data.voc import VOC_CLASSES, VocReader
 from lit_detseg.errors import UserError
 
 

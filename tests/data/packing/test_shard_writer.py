@@ -8,8 +8,8 @@ import pytest
 import webdataset
 
 from lit_detseg.data.images import EncodedImage
+from lit_detseg.data.packing.shard_writer import ShardWriter
 from lit_detseg.data.records import Object, Record
-from lit_detseg.data.shard_writer import ShardWriter
 from lit_detseg.structures import LabelMap
 
 
