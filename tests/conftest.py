@@ -1,10 +1,13 @@
-"""What all tests share: where the repository and the shared data are, and random boxes."""
+"""What all tests share: where the repository and the shared data are, random boxes, shards."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.shapes import ShapesReader
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("LIT_DETSEG_SHARED", REPOSITORY.parent / "shared")).resolve()
@@ -24,3 +27,12 @@ def random_boxes():
         return torch.cat([corner, corner + size], dim=1)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """22 training and 9 validation images of 64 pixels: five steps of four images an epoch."""
+    folder = tmp_path_factory.mktemp("shards")
+    pack(ShapesReader(images=22, seed=0, size=64), folder / "train", samples_per_shard=5)
+    pack(ShapesReader(images=9, seed=1, size=64), folder / "val", samples_per_shard=5)
+    return folder

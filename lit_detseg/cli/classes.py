@@ -17,16 +17,26 @@ from lit_detseg.structures import LabelMap
 UNSTATED = 2_147_483_647
 
 
-def configured_label_map(data: Namespace) -> tuple[LabelMap, str] | None:
-    """The label map that all configured shard sets agree on, and where the first of them is.
+# The shard sets that a word of the command line reads.
+SETS_OF = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+
+
+def configured_label_map(data: Namespace, word: str) -> tuple[LabelMap, str] | None:
+    """The label map that the shard sets in use agree on, and where the first of them is.
 
     Args:
-        data: the data module's arguments; `train`, `val`, `test` and `predict` are looked at.
+        data: the data module's arguments.
+        word: `fit`, `validate`, `test` or `predict`.
 
     Raises:
         UserError: when two sets differ, with the difference.
     """
-    given = [data.get(name) for name in ("train", "val", "test", "predict")]
+    given = [data.get(name) for name in SETS_OF[word]]
     folders = [f for one in given if one for f in ([one] if isinstance(one, str) else one)]
     maps = [ShardIndex.read(Path(folder)).label_map for folder in folders]
     for folder, label_map in zip(folders, maps, strict=True):

@@ -118,7 +118,7 @@ class DetSegCLI(LightningCLI):
             )
         if "seed" in data.init_args and not data.init_args.seed:
             data.init_args.seed = config.seed_everything
-        if (found := configured_label_map(data.init_args)) is not None:
+        if (found := configured_label_map(data.init_args, self.word)) is not None:
             label_map, shards = found
             fill_num_classes(config.model, label_map, shards)
         self.run = RunDirectory(Path(config.run.dir or Path("runs") / self.recipe))

@@ -28,6 +28,12 @@ from lit_detseg.structures import LabelMap, UserError
 
 Split = Literal["train", "val", "test", "predict"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "predict")
+SPLITS_OF: dict[str | None, tuple[Split, ...]] = {
+    TrainerFn.FITTING: ("train", "val"),
+    TrainerFn.VALIDATING: ("val",),
+    TrainerFn.TESTING: ("test",),
+    TrainerFn.PREDICTING: ("predict",),
+}
 
 
 class ShardDataModule(LightningDataModule):
@@ -112,10 +118,15 @@ class ShardDataModule(LightningDataModule):
 
     @property
     def label_map(self) -> LabelMap:
-        """The classes, which all given sets have in common; read from the indexes alone."""
-        given = [split for split in SPLITS if self.folders[split]]
+        """The classes, which the sets in use have in common; read from the indexes alone.
+
+        Under a trainer those are the sets of its word, otherwise all that were given.
+        """
+        word = None if self.trainer is None else self.trainer.state.fn
+        given = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
         if not given:
-            raise UserError("No shards were given: set data.train, data.val or data.test.")
+            names = ", ".join(f"data.{split}" for split in SPLITS_OF.get(word, SPLITS))
+            raise UserError(f"No shards were given. Set {names}.")
         return agreed_label_map({f"data.{s}": self._reader(s).label_map for s in given})
 
     @property
