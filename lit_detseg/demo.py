@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lit_detseg.data.index import INDEX_FILE
+from lit_detseg.data.index import INDEX_FILE, ShardIndex
 from lit_detseg.data.packing.pack import pack
 from lit_detseg.data.readers.shapes import ShapesReader
 from lit_detseg.errors import UserError
@@ -20,7 +20,7 @@ RECIPE = Path(__file__).parents[1] / "configs/recipes/faster_rcnn_tiny_shapes.ya
 Run = Callable[[list[str]], Mapping[str, float]]
 
 
-def run_demo(folder: Path, run: Run, more: list[str]) -> float:
+def run_demo(folder: Path, run: Run, more: list[str], images: int = TRAINING_IMAGES) -> float:
     """The whole journey on drawn shapes, offline, without an account.
 
     A demo that was interrupted is continued; after a finished one a new run is started.
@@ -29,6 +29,7 @@ def run_demo(folder: Path, run: Run, more: list[str]) -> float:
         folder: where shards and runs go.
         run: carries out a command.
         more: further options for `fit`, such as `--trainer.max_steps=20`.
+        images: how many are drawn to train on; the held-out ones are as many at most.
 
     Returns:
         AP at IoU 0.5 on the held-out images, in [0, 1].
@@ -36,7 +37,7 @@ def run_demo(folder: Path, run: Run, more: list[str]) -> float:
     if not RECIPE.is_file():
         raise UserError(f"The demo's recipe {RECIPE} is not there: run it in a checkout.")
     console = Console()
-    train, val = _draw(folder, console)
+    train, val = _draw(folder, console, images)
     directory, continued = _choose_run(folder)
     console.rule("[bold]2  Train a small Faster R-CNN")
     options = [
@@ -54,15 +55,16 @@ def run_demo(folder: Path, run: Run, more: list[str]) -> float:
     return float(scores["val/map_50"])
 
 
-def _draw(folder: Path, console: Console) -> tuple[Path, Path]:
+def _draw(folder: Path, console: Console, images: int) -> tuple[Path, Path]:
     """The two shard sets, drawn the first time."""
     train, val = folder / "shards" / "train", folder / "shards" / "val"
     console.rule("[bold]1  Draw a data set and pack it into shards")
-    for shards, images, seed in ((train, TRAINING_IMAGES, 0), (val, HELD_OUT_IMAGES, 1)):
+    for shards, count, seed in ((train, images, 0), (val, min(images, HELD_OUT_IMAGES), 1)):
         if not (shards / INDEX_FILE).is_file():
-            with console.status(f"Drawing {images} images ..."):
-                pack(ShapesReader(images=images, seed=seed), shards)
-        console.print(f"{images} images with boxes and masks are in {shards}")
+            with console.status(f"Drawing {count} images ..."):
+                pack(ShapesReader(images=count, seed=seed), shards)
+        held = len(ShardIndex.read(shards))
+        console.print(f"{held} images with boxes and masks are in {shards}", soft_wrap=True)
     return train, val
 
 
@@ -79,7 +81,7 @@ def _choose_run(folder: Path) -> tuple[RunDirectory, bool]:
 
 def _show(console: Console, directory: RunDirectory, scores: Mapping[str, float]) -> None:
     """The scores as a table, and where everything is."""
-    table = Table(title=f"COCO average precision on {HELD_OUT_IMAGES} held-out images")
+    table = Table(title="COCO average precision on held-out images")
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():

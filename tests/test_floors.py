@@ -1,4 +1,4 @@
-"""The tests mirror the package, the floors import downwards only, files and functions stay short."""
+"""Tests mirror the package, floors import downwards only, files and functions stay short."""
 
 import ast
 

@@ -79,23 +79,23 @@ class RunCheckpoint(Checkpoint):
         return str(best) if best is not None and best.is_file() else ""
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Settle the directory, and the label map in it."""
+        """Settle the directory."""
         if self.directory is None:
             self.directory = RunDirectory(trainer.default_root_dir)
         if stage != "fit" or not trainer.is_global_zero:
             return
         self._git_revision = git_revision()
-        label_map = getattr(module, "label_map", None)
-        if label_map is not None:
-            self.directory.write_label_map(label_map)
         for leftover in self.directory.checkpoints.glob(".*.tmp"):  # of an attempt that was killed
             leftover.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Start counting from where the run continues."""
+        """Start counting from where the run continues, and note what the run is."""
         self._seen_step = trainer.global_step
         self._saved_step = trainer.global_step if trainer.global_step else None
         if trainer.is_global_zero:
+            label_map = getattr(module, "label_map", None)
+            if label_map is not None:
+                self._run.write_label_map(label_map)
             self._run.note(
                 resumed_from_step=trainer.global_step,
                 world_size=trainer.world_size,

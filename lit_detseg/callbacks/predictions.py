@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -32,8 +33,8 @@ class Picture(NamedTuple):
 class PredictionPictures(Callback):
     """Draw the first images of a validation, annotated and detected side by side.
 
-    Written to `<folder>/step-<global step>.png` and to the TensorBoard and W&B loggers, by rank
-    zero. `validation_step` must return the `list[Detections]` of its batch, in pixels of the
+    Written to `<folder>/step-<global step>.png` (`validate.png` outside of training) and to the
+    TensorBoard and W&B loggers, by rank zero. `validation_step` must return the `list[Detections]` of its batch, in pixels of the
     resized images; class names are `module.label_map.names`.
 
     Args:
@@ -88,7 +89,9 @@ class PredictionPictures(Callback):
         names = None if label_map is None else label_map.names
         grid = draw_grid(self._pictures, names=names, min_score=self.min_score)
         self.folder.mkdir(parents=True, exist_ok=True)
-        grid.save(self.folder / f"step-{trainer.global_step:08d}.png")
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        name = f"step-{trainer.global_step:08d}" if fitting else "validate"
+        grid.save(self.folder / f"{name}.png")
         self._pictures = []
         step = max(trainer.global_step - 1, 0)  # the step under which Lightning logs the scores
         for logger in trainer.loggers:

@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from lit_detseg.data.index import ShardIndex
+from lit_detseg.data.modules import SPLITS_OF
 from lit_detseg.errors import UserError
 from lit_detseg.models.weights.pretrained import FROM_CHECKPOINT, NONE
 from lit_detseg.structures import LabelMap
@@ -15,15 +16,6 @@ from lit_detseg.structures import LabelMap
 # Stands for "the shards will say" while the configuration of a model whose constructor insists on
 # `num_classes` is parsed: the parser wants a number, and no data set has this many classes.
 UNSTATED = 2_147_483_647
-
-
-# The shard sets that a word of the command line reads.
-SETS_OF = {
-    "fit": ("train", "val"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
 
 
 def configured_label_map(data: Namespace, word: str) -> tuple[LabelMap, str] | None:
@@ -36,7 +28,7 @@ def configured_label_map(data: Namespace, word: str) -> tuple[LabelMap, str] | N
     Raises:
         UserError: when two sets differ, with the difference.
     """
-    given = [data.get(name) for name in SETS_OF[word]]
+    given = [data.get(name) for name in SPLITS_OF[word]]
     folders = [f for one in given if one for f in ([one] if isinstance(one, str) else one)]
     maps = [ShardIndex.read(Path(folder)).label_map for folder in folders]
     for folder, label_map in zip(folders, maps, strict=True):

@@ -19,12 +19,13 @@ def main(arguments: list[str]) -> None:
         "Further options go to `lit-detseg fit`, for example --trainer.max_steps=20.",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="where everything goes")
+    parser.add_argument("--images", type=int, default=1500, help="images drawn to train on")
     options, more = parser.parse_known_args(arguments)
     os.environ.setdefault("WANDB_MODE", "offline")
 
     from lit_detseg.demo import run_demo
 
-    ap50 = run_demo(options.out, _run, more)
+    ap50 = run_demo(options.out, _run, more, options.images)
     print(f"AP50 {ap50:.3f}", flush=True)
 
 

@@ -28,11 +28,12 @@ from lit_detseg.structures import LabelMap, UserError
 
 Split = Literal["train", "val", "test", "predict"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "predict")
+# The sets that a word of the Trainer and of the command line reads.
 SPLITS_OF: dict[str | None, tuple[Split, ...]] = {
-    TrainerFn.FITTING: ("train", "val"),
-    TrainerFn.VALIDATING: ("val",),
-    TrainerFn.TESTING: ("test",),
-    TrainerFn.PREDICTING: ("predict",),
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
 }
 
 
