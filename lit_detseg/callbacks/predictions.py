@@ -34,8 +34,9 @@ class PredictionPictures(Callback):
     """Draw the first images of a validation, annotated and detected side by side.
 
     Written to `<folder>/step-<global step>.png` (`validate.png` outside of training) and to the
-    TensorBoard and W&B loggers, by rank zero. `validation_step` must return the `list[Detections]` of its batch, in pixels of the
-    resized images; class names are `module.label_map.names`.
+    TensorBoard and W&B loggers, by rank zero. `validation_step` must return the
+    `list[Detections]` of its batch, in pixels of the resized images; class names are
+    `module.label_map.names`.
 
     Args:
         folder: where the pictures go.

@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -47,7 +48,10 @@ def main(arguments: list[str]) -> None:
     Args:
         arguments: the word and its options.
     """
-    DetSegCLI(arguments)
+    try:
+        DetSegCLI(arguments)
+    except MisconfigurationException as error:  # Lightning's word for a user's mistake
+        raise UserError(str(error)) from None
 
 
 class DetSegCLI(LightningCLI):
@@ -116,9 +120,10 @@ class DetSegCLI(LightningCLI):
             raise UserError(
                 "There is no data: add a `data:` section or --data=CLASS to the recipe."
             )
-        if "seed" in data.init_args and not data.init_args.seed:
-            data.init_args.seed = config.seed_everything
-        if (found := configured_label_map(data.init_args, self.word)) is not None:
+        settings = data.get("init_args") or Namespace()
+        if "seed" in settings and not settings.seed:
+            settings.seed = config.seed_everything
+        if (found := configured_label_map(settings, self.word)) is not None:
             label_map, shards = found
             fill_num_classes(config.model, label_map, shards)
         self.run = RunDirectory(Path(config.run.dir or Path("runs") / self.recipe))
@@ -180,7 +185,10 @@ class DetSegCLI(LightningCLI):
         kwargs["plugins"] = [*_as_list(trainer.get("plugins")), AtomicCheckpointIO()]
         kwargs["callbacks"] = [*_as_list(trainer.get("callbacks")), *self._callbacks(settings)]
         kwargs["enable_checkpointing"] = self.word == "fit"  # by RunCheckpoint
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:  # devices that are not there, ...
+            raise UserError(f"The Trainer cannot be built: {error}") from None
 
     def fit(self, **arguments: Any) -> None:
         """Train or continue, and say where the run is."""
