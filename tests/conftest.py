@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from lit_detseg.data.packing.pack import pack
 from lit_detseg.data.readers.shapes import ShapesReader
@@ -14,6 +15,10 @@ SHARED = Path(os.environ.get("LIT_DETSEG_SHARED", REPOSITORY.parent / "shared"))
 
 # Files that need the shared data are collected only where it exists.
 collect_ignore_glob = [] if (SHARED / "data").is_dir() else ["*/test_*_shared.py"]
+
+# Shared machines stall: no example fails for being slow. In CI every run tries the same examples.
+settings.register_profile("lit_detseg", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("lit_detseg")
 
 
 @pytest.fixture

@@ -45,3 +45,10 @@ class ToyDetector(Detector):
             Detections(corners[i : i + 1] * size[i], labels[i : i + 1], scores[i : i + 1])
             for i in range(len(size))
         ]
+
+
+class StrictToyDetector(ToyDetector):
+    """The same, with a constructor that insists on the number of classes."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)

@@ -56,7 +56,9 @@ def complaint(capsys, *arguments):
         pytest.param("--model.num_classes=7", "has 3 classes: circle", id="wrong class count"),
         pytest.param("--ckpt_path=no.ckpt", "There is no checkpoint no.ckpt", id="no checkpoint"),
         pytest.param("--config=no.yaml", "no.yaml", id="no recipe"),
-        pytest.param("--trainer.accelerator=npu", "invalid accelerator name", id="a device that is not there"),
+        pytest.param(
+            "--trainer.accelerator=npu", "invalid accelerator name", id="a device that is not there"
+        ),
         pytest.param("--data.total_batch_size=100", "fewer than one batch of 100", id="too few"),
     ],
 )
