@@ -21,7 +21,7 @@ class StepRecorder(Callback):
         losses = {
             name: float(value).hex()
             for name, value in trainer.callback_metrics.items()
-            if name.startswith("train/") and "second" not in name and "wait" not in name
+            if name.startswith("train/")
         }
         ids = [target.image_id for target in batch.targets]
         line = {"step": trainer.global_step, "ids": ids, "losses": losses}

@@ -1,4 +1,4 @@
-"""Two real processes (gloo) train and evaluate like one with the same total batch."""
+"""Two real processes (gloo), or two halves of a batch, train like one with the whole batch."""
 
 import pytest
 import torch
@@ -16,29 +16,44 @@ SGD = (
 )
 
 
+# How the four images of a step are shared: ranks, and batches in turn.
+SHARES = {
+    "whole": ("--trainer.devices=1", "--trainer.val_check_interval=5"),
+    "two ranks": ("--trainer.devices=2", "--trainer.val_check_interval=5"),
+    "two halves": (
+        "--trainer.devices=1",
+        "--trainer.accumulate_grad_batches=2",
+        "--trainer.val_check_interval=10",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def runs(shards, tmp_path_factory):
-    """The same five steps and one validation on one process and on two."""
+    """The same five steps and one validation, shared in different ways."""
     folder = tmp_path_factory.mktemp("ranks")
-    paths = {ranks: folder / f"ranks{ranks}" for ranks in (1, 2)}
-    for ranks, path in paths.items():
-        more = [*SGD, f"--trainer.devices={ranks}", "--trainer.max_steps=5"]
-        validation = ["--trainer.val_check_interval=5", "--trainer.check_val_every_n_epoch=null"]
-        run_command(*fit_arguments(shards, path, *more, *validation), WANDB_MODE="offline")
+    paths = {name: folder / name.replace(" ", "_") for name in SHARES}
+    for name, path in paths.items():
+        more = [*SGD, *SHARES[name], "--trainer.max_steps=5"]
+        more.append("--trainer.check_val_every_n_epoch=null")
+        run_command(*fit_arguments(shards, path, *more), WANDB_MODE="offline")
     return paths
 
 
-def test_the_weights_after_five_steps_are_the_same(runs):
+@pytest.mark.parametrize("share", ["two ranks", "two halves"])
+def test_the_weights_after_five_steps_are_the_same(runs, share):
     one, two = (
-        load_checkpoint(newest_valid_checkpoint(runs[ranks] / "checkpoints")) for ranks in (1, 2)
+        load_checkpoint(newest_valid_checkpoint(runs[name] / "checkpoints"))
+        for name in ("whole", share)
     )
     assert one["global_step"] == two["global_step"] == 5
     for name, value in one["state_dict"].items():
         torch.testing.assert_close(two["state_dict"][name], value, rtol=1e-3, atol=1e-5)
 
 
-def test_the_scores_are_the_same(runs):
-    one, two = (read_metrics(runs[ranks] / "metrics.jsonl") for ranks in (1, 2))
+@pytest.mark.parametrize("share", ["two ranks", "two halves"])
+def test_the_scores_are_the_same(runs, share):
+    one, two = (read_metrics(runs[name] / "metrics.jsonl") for name in ("whole", share))
     scores = [name for name in one if name.startswith("val/")]
     assert "val/map_50" in scores
     for name in scores:
@@ -46,7 +61,7 @@ def test_the_scores_are_the_same(runs):
 
 
 def test_two_processes_leave_one_run_behind(runs):
-    assert len(list((runs[2] / "wandb").glob("offline-run-*"))) == 1
-    assert len(list((runs[2] / "tensorboard").glob("events.*"))) == 1
-    losses = (runs[2] / "metrics.jsonl").read_text().count('"train/loss"')
+    assert len(list((runs["two ranks"] / "wandb").glob("offline-run-*"))) == 1
+    assert len(list((runs["two ranks"] / "tensorboard").glob("events.*"))) == 1
+    losses = (runs["two ranks"] / "metrics.jsonl").read_text().count('"train/loss"')
     assert losses == 5  # one line per step, not one per step and rank

@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from lit_detseg.runs.checkpoints import load_checkpoint, newest_valid_checkpoint
+from lit_detseg.runs.metrics_log import read_metrics
 from tests.e2e.commands import fit_arguments, run_command
 
 RECORDER = "tests.training_aids.StepRecorder"
 KILLER = "tests.training_aids.KillAfterStep"
+LOSSES = {
+    "train/rpn_objectness",
+    "train/rpn_box",
+    "train/classification",
+    "train/box_regression",
+    "train/loss",
+}
 
 
 def record(shards, run, *more, **options):
@@ -24,6 +32,12 @@ def steps_of(run):
     lines = run.with_suffix(".0.jsonl").read_text().splitlines()
     steps = {entry["step"]: entry for entry in map(json.loads, lines)}
     return [steps[step] for step in sorted(steps)]
+
+
+def loss_curves(run):
+    """What the metrics log says of the losses, all attempts read as one."""
+    curves = read_metrics(run / "metrics.jsonl")
+    return {name: curve for name, curve in curves.items() if name in LOSSES}
 
 
 def weights_of(run):
@@ -42,9 +56,8 @@ def test_the_undisturbed_run_takes_every_step_once(undisturbed):
     assert [entry["step"] for entry in steps] == list(range(1, 9))
     first_epoch = [image for entry in steps[:5] for image in entry["ids"]]
     assert len(set(first_epoch)) == 20  # 22 images, five whole steps of four: two left out
-    assert {"train/rpn_objectness", "train/rpn_box", "train/classification", "train/loss"} <= (
-        steps[0]["losses"].keys()
-    )
+    assert steps[0]["losses"].keys() == LOSSES
+    assert loss_curves(undisturbed).keys() == LOSSES
 
 
 @pytest.mark.parametrize(
@@ -60,12 +73,16 @@ def test_the_undisturbed_run_takes_every_step_once(undisturbed):
 def test_a_killed_run_continues_exactly(shards, undisturbed, tmp_path, killed_after):
     run = tmp_path / "run"
     killer = [f"--trainer.callbacks+={KILLER}", f"--trainer.callbacks.step={killed_after}"]
-    killed = record(shards, run, *killer, check=False)
+    killed = record(shards, run, *killer, check=False, WANDB_MODE="offline")
     assert killed.returncode == -9, killed.stderr
 
-    record(shards, run, "--ckpt_path=last")
+    record(shards, run, "--ckpt_path=last", WANDB_MODE="offline")
 
     assert steps_of(run) == steps_of(undisturbed)
+    assert loss_curves(run) == loss_curves(undisturbed)
+    wandb_ids = [path.name.rpartition("-")[2] for path in (run / "wandb").glob("offline-run-*")]
+    assert len(wandb_ids) == 2
+    assert len(set(wandb_ids)) == 1
     expected = weights_of(undisturbed)
     for name, value in weights_of(run).items():
         assert torch.equal(value, expected[name]), name
