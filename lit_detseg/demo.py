@@ -50,7 +50,7 @@ def run_demo(folder: Path, run: Run, more: list[str], images: int = TRAINING_IMA
     console.print(f"lit-detseg fit {' '.join(options)}", style="dim", soft_wrap=True)
     run(["fit", *options, *(["--ckpt_path=last"] if continued else []), *more])
     console.rule("[bold]3  Evaluate the best checkpoint on held-out images")
-    scores = run(["validate", *options, "--ckpt_path=best"])
+    scores = run(["validate", *options, "--ckpt_path=best", "--verbose=false"])
     _show(console, directory, scores)
     return float(scores["val/map_50"])
 
@@ -94,4 +94,5 @@ def _show(console: Console, directory: RunDirectory, scores: Mapping[str, float]
         console.print(f"pictures      {pictures[-1]}", soft_wrap=True)
     console.print(f"everything    {directory.path}", soft_wrap=True)
     console.print(f"dashboard     tensorboard --logdir {directory.tensorboard}", soft_wrap=True)
-    console.print(f"W&B, later    wandb sync {directory.path / 'wandb'}/*", soft_wrap=True)
+    offline = directory.path / "wandb" / "offline-run-*"
+    console.print(f"W&B, later    wandb sync {offline}", soft_wrap=True)

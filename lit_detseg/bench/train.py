@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from rich.progress import track
 
 from lit_detseg.callbacks.throughput import Throughput
 from lit_detseg.data import ShapesDataModule
@@ -54,7 +55,7 @@ def measure_trainer_overhead(
         rounds: turns of each.
     """
     bare, under_trainer = [], []
-    for turn in range(rounds):
+    for turn in track(range(rounds), "bare loop and Trainer, in turns", transient=True):
         bare += _bare_loop(_module(), _data(shards), steps + WARM_UP_STEPS)[WARM_UP_STEPS:]
         log = MetricsLog(folder / f"metrics_{turn}.jsonl")
         timed = _under_trainer(_module(), _data(shards), steps + WARM_UP_STEPS, log)

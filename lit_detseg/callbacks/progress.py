@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 
 REFRESHES_PER_SECOND = 4
 
@@ -86,8 +87,8 @@ class RunProgress(RichProgressBar):
         """Print the overall scores, those of single classes left out."""
         super().on_validation_end(trainer, pl_module)
         self._restart_window()
-        if trainer.sanity_checking or not self._speaks:
-            return
+        if trainer.sanity_checking or not self._speaks or trainer.state.fn != TrainerFn.FITTING:
+            return  # outside of training Lightning prints a table
         names = getattr(getattr(pl_module, "label_map", None), "names", ())
         of_classes = {f"val/map_{name}" for name in names}
         scores = [

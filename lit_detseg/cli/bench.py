@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _bench_train(steps: int, rounds: int, as_json: bool) -> None:
+    import logging
+
     from rich.console import Console
     from rich.table import Table
 
@@ -32,13 +34,14 @@ def _bench_train(steps: int, rounds: int, as_json: bool) -> None:
     from lit_detseg.data.packing.pack import pack
     from lit_detseg.data.readers.shapes import ShapesReader
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         pack(ShapesReader(images=200, seed=0), Path(folder) / "shards")
         result = measure_trainer_overhead(Path(folder) / "shards", Path(folder), steps, rounds)
     if as_json:
         print(json.dumps(result.to_json()))
         return
-    table = Table(title="One training step: Faster R-CNN, tiny_fpn, 8 images of 128 px")
+    table = Table(title="One training step of Faster R-CNN (tiny_fpn, 8 images)")
     table.add_column("loop")
     table.add_column("ms per step", justify="right")
     table.add_column("ratio", justify="right")

@@ -4,7 +4,16 @@ import logging
 import warnings
 
 # Said at every start, true of every run, of no use to the reader.
-CHATTER = ("💡 Tip", "GPU available", "TPU available", "HPU available", "Seed set to")
+CHATTER = (
+    "💡 Tip",
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "Seed set to",
+    "Restoring states from",
+    "Restored all states from",
+    "Loaded model weights from",
+)
 WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning, about torch
     r".*does not have many workers.*",  # small machines have few cores
