@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from lit_detseg.data.index import ShardIndex
-from lit_detseg.data.modules import SPLITS_OF
+from lit_detseg.data.shard_module import SPLITS_OF
 from lit_detseg.errors import UserError
 from lit_detseg.models.weights.pretrained import FROM_CHECKPOINT, NONE
 from lit_detseg.structures import LabelMap

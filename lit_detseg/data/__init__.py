@@ -1,10 +1,6 @@
 """Raw data sets to shards, shards to batches."""
 
-from lit_detseg.data.modules import (
-    CocoDataModule,
-    ShapesDataModule,
-    ShardDataModule,
-    VOCDataModule,
-)
+from lit_detseg.data.modules import CocoDataModule, ShapesDataModule, VOCDataModule
+from lit_detseg.data.shard_module import ShardDataModule
 
 __all__ = ["CocoDataModule", "ShapesDataModule", "ShardDataModule", "VOCDataModule"]

@@ -11,7 +11,7 @@ model:
   class_path: lit_detseg.modules.DetectionModule
   init_args:
     model: {{class_path: tests.toy_detector.{detector}}}
-    metric: {{class_path: {metric}}}
+    metric: {metric}
     optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.1}}}}
 data:
   class_path: lit_detseg.data.ShapesDataModule
@@ -19,14 +19,19 @@ data:
 trainer: {{accelerator: cpu, devices: 1, max_steps: 5, val_check_interval: 5, log_every_n_steps: 1}}
 """
 
+VOC_2007 = (
+    "{class_path: lit_detseg.metrics.voc_ap.VocAveragePrecision, "
+    "init_args: {interpolation: 11_point}}"
+)
+
 
 @pytest.mark.parametrize("detector", ["ToyDetector", "StrictToyDetector"])
 @pytest.mark.parametrize(
     "metric",
     [
-        "lit_detseg.metrics.coco_ap.CocoAveragePrecision",
-        "lit_detseg.metrics.voc_ap.VocAveragePrecision",
-        "torchmetrics.detection.MeanAveragePrecision",
+        pytest.param("lit_detseg.metrics.coco_ap.CocoAveragePrecision", id="COCO"),
+        pytest.param(VOC_2007, id="VOC 2007"),
+        pytest.param("torchmetrics.detection.MeanAveragePrecision", id="torchmetrics"),
     ],
 )
 def test_it_learns_the_number_of_classes_from_the_shards(

@@ -1,0 +1,277 @@
+"""What Lightning and the YAML see of the data: shards in, batches out."""
+
+from typing import Any, Literal
+
+from lightning import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
+
+from lit_detseg.data.batches import BatchReader, PackedBatch, unpack_batch
+from lit_detseg.data.loader import PositionedLoader, StepLoader
+from lit_detseg.data.order import (
+    DEFAULT_SEED,
+    DEFAULT_SHUFFLE_WINDOW,
+    EvaluationOrder,
+    Tail,
+    TrainingOrder,
+    images_per_step,
+)
+from lit_detseg.data.shards import ShardReader, agreed_label_map
+from lit_detseg.data.stream import (
+    continued_step,
+    recount,
+    steps_to_train,
+    steps_trained,
+    stream_state,
+)
+from lit_detseg.data.transforms import Transform
+from lit_detseg.structures import LabelMap, UserError
+
+Split = Literal["train", "val", "test", "predict"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test", "predict")
+# The sets that a word of the Trainer and of the command line reads.
+SPLITS_OF: dict[str | None, tuple[Split, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+
+
+class ShardDataModule(LightningDataModule):
+    """Batches from shard sets made by `lit-detseg pack`.
+
+    Each rank reads its share of each step; evaluation sees each image exactly once. No sampler of
+    Lightning's is needed or used, whatever `use_distributed_sampler` says.
+
+    Args:
+        train: folder of the training shards, or several folders read as one set.
+        val: likewise, for validation.
+        test: likewise, for `lit-detseg test`.
+        predict: likewise, for `lit-detseg predict`.
+        total_batch_size: images per optimiser step, over all ranks and accumulated batches.
+        eval_batch_size: images per evaluation step over all ranks; not given: as in training.
+        num_workers: loader processes per rank; 0 reads in the training process.
+        prefetch_factor: batches that each worker keeps ready.
+        persistent_workers: keep the workers between epochs.
+        seed: of order, augmentation and sampling.
+        shuffle_window: shards whose samples are mixed with each other.
+        tail: `drop` leaves out the last images of an epoch that fill no whole optimiser step;
+            `wrap` fills the step up with the epoch's first images.
+        train_transforms: changes of training images, in turn; not given: those of the class.
+        eval_transforms: changes of all other images.
+        size_divisor: padded height and width are multiples of it.
+        train_on_difficult: train on objects that are marked difficult (VOC).
+        allow_changed_stream: continue a checkpoint though seed, batch size, tail, window or
+            training shards have changed, from the same place of the same epoch.
+    """
+
+    def __init__(
+        self,
+        train: str | list[str] | None = None,
+        val: str | list[str] | None = None,
+        test: str | list[str] | None = None,
+        predict: str | list[str] | None = None,
+        total_batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        prefetch_factor: int = 2,
+        persistent_workers: bool = False,
+        seed: int = DEFAULT_SEED,
+        shuffle_window: int = DEFAULT_SHUFFLE_WINDOW,
+        tail: Tail = "drop",
+        train_transforms: list[Transform] | None = None,
+        eval_transforms: list[Transform] | None = None,
+        size_divisor: int = 32,
+        train_on_difficult: bool = False,
+        allow_changed_stream: bool = False,
+    ) -> None:
+        super().__init__()
+        given = {"train": train, "val": val, "test": test, "predict": predict}
+        self.folders = {split: _as_list(folders) for split, folders in given.items()}
+        self.total_batch_size = total_batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.prefetch_factor = prefetch_factor
+        self.persistent_workers = persistent_workers
+        self.seed = seed
+        self.shuffle_window = shuffle_window
+        self.tail = tail
+        self.train_transforms = (
+            self.default_train_transforms() if train_transforms is None else train_transforms
+        )
+        self.eval_transforms = (
+            self.default_eval_transforms() if eval_transforms is None else eval_transforms
+        )
+        self.size_divisor = size_divisor
+        self.train_on_difficult = train_on_difficult
+        self.allow_changed_stream = allow_changed_stream
+        self._readers: dict[Split, ShardReader] = {}
+        self._loaders: list[StepLoader] = []
+        self._restored: dict[str, Any] = {}  # the checkpoint's state, until training goes on
+
+    def default_train_transforms(self) -> list[Transform]:
+        """What is done to training images when `train_transforms` is not given."""
+        return []
+
+    def default_eval_transforms(self) -> list[Transform]:
+        """What is done to all other images when `eval_transforms` is not given."""
+        return []
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes, which the sets in use have in common; read from the indexes alone.
+
+        Under a trainer those are the sets of its word, otherwise all that were given.
+        """
+        word = None if self.trainer is None else self.trainer.state.fn
+        given = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
+        if not given:
+            names = ", ".join(f"data.{split}" for split in SPLITS_OF.get(word, SPLITS))
+            raise UserError(f"No shards were given. Set {names}.")
+        return agreed_label_map({f"data.{s}": self._reader(s).label_map for s in given})
+
+    @property
+    def num_train_images(self) -> int:
+        """Images in the training set, including those that an epoch's tail leaves out."""
+        return len(self._reader("train"))
+
+    @property
+    def num_val_images(self) -> int:
+        """Images in the validation set."""
+        return len(self._reader("val"))
+
+    @property
+    def num_test_images(self) -> int:
+        """Images in the test set."""
+        return len(self._reader("test"))
+
+    def setup(self, stage: str) -> None:
+        """Find out before the first batch whether sets and batch sizes fit together."""
+        _ = self.label_map
+        if stage == "fit":
+            self._training_order()
+
+    def teardown(self, stage: str) -> None:
+        """End the workers."""
+        for loader in self._loaders:
+            loader.close()
+        self._loaders.clear()
+
+    def train_dataloader(self) -> PositionedLoader:
+        """This rank's training batches, from where training stands to the end of the epoch."""
+        batches = BatchReader(
+            self._reader("train"),
+            self.train_transforms,
+            training=True,
+            train_on_difficult=self.train_on_difficult,
+            size_divisor=self.size_divisor,
+        )
+        order = self._training_order()
+        steps = None if self.trainer is None else self._steps_to_train
+        loader = PositionedLoader(batches, order, steps=steps, **self._loader_options())
+        if self._restored:
+            self._continue(loader)
+        self._loaders.append(loader)
+        return loader
+
+    def val_dataloader(self) -> StepLoader | list[StepLoader]:
+        """This rank's validation batches; none when no validation set is given."""
+        return self._eval_loader("val") if self.folders["val"] else []
+
+    def test_dataloader(self) -> StepLoader:
+        """This rank's test batches."""
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> StepLoader:
+        """This rank's batches to predict on."""
+        return self._eval_loader("predict")
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Unpack on the device: five tensors made the way, whatever the number of objects."""
+        return unpack_batch(batch) if isinstance(batch, PackedBatch) else batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which stream of images was trained on, and how far."""
+        if not self.folders["train"]:
+            return {}
+        return self._stream_state(0 if self.trainer is None else steps_trained(self.trainer))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to continue a run on another stream of images; evaluation may use any.
+
+        Raises:
+            UserError: naming what has changed, unless `allow_changed_stream`.
+        """
+        fitting = self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING
+        if state_dict and fitting:
+            continued_step(state_dict, self._stream_state(0), self.allow_changed_stream)
+            self._restored = state_dict
+
+    def _reader(self, split: Split) -> ShardReader:
+        if split not in self._readers:
+            folders = self.folders[split]
+            if not folders:
+                raise UserError(f"No {split} shards were given. Set `--data.{split}=FOLDER`.")
+            self._readers[split] = ShardReader(folders)
+        return self._readers[split]
+
+    def _training_order(self) -> TrainingOrder:
+        return TrainingOrder(
+            self._reader("train").shard_lengths,
+            self._images_per_step(),
+            self.seed,
+            self.shuffle_window,
+            self.tail,
+            self._accumulate,
+        )
+
+    def _images_per_step(self) -> int:
+        ranks = 1 if self.trainer is None else self.trainer.world_size
+        return images_per_step(self.total_batch_size, ranks, self._accumulate)
+
+    @property
+    def _accumulate(self) -> int:
+        return 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+
+    def _eval_loader(self, split: Split) -> StepLoader:
+        reader = self._reader(split)
+        batches = BatchReader(reader, self.eval_transforms, size_divisor=self.size_divisor)
+        as_in_training = max(self.total_batch_size // self._accumulate, 1)
+        images = as_in_training if self.eval_batch_size is None else self.eval_batch_size
+        order = EvaluationOrder(len(reader), images)
+        loader = StepLoader(batches, order, **self._loader_options())
+        self._loaders.append(loader)
+        return loader
+
+    def _loader_options(self) -> dict[str, Any]:
+        # Rank and world size are known here, in the training process; a worker process that is
+        # not forked knows neither.
+        trainer = self.trainer
+        workers = self.num_workers > 0
+        return {
+            "rank": 0 if trainer is None else trainer.global_rank,
+            "ranks": 1 if trainer is None else trainer.world_size,
+            "num_workers": self.num_workers,
+            "prefetch_factor": self.prefetch_factor if workers else None,
+            "persistent_workers": self.persistent_workers and workers,
+            "pin_memory": trainer is not None and trainer.strategy.root_device.type == "cuda",
+        }
+
+    def _steps_to_train(self) -> range:
+        return steps_to_train(self.trainer, self._training_order().steps)
+
+    def _continue(self, loader: PositionedLoader) -> None:
+        stored, current = self._restored, self._stream_state(0)
+        loader.step = continued_step(stored, current, self.allow_changed_stream)
+        if self.trainer is not None:
+            recount(self.trainer, stored, current, loader.step)
+        self._restored = {}
+
+    def _stream_state(self, step: int) -> dict[str, Any]:
+        return stream_state(self._training_order(), self._reader("train").sha256, step)
+
+
+def _as_list(folders: str | list[str] | None) -> list[str]:
+    if folders is None:
+        return []
+    return [folders] if isinstance(folders, str) else list(folders)
