@@ -100,6 +100,7 @@ class RunCheckpoint(Checkpoint):
                 resumed_from_step=trainer.global_step,
                 world_size=trainer.world_size,
                 total_batch_size=_total_batch_size(trainer),
+                learning_rate=getattr(module, "learning_rate_note", None),
             )
 
     def on_train_batch_end(

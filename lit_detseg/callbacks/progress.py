@@ -101,9 +101,16 @@ class RunProgress(RichProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands right of the bar. Renewed once a second: a look at the loss waits for it."""
-        if time.monotonic() - self._spoke >= 1.0:
+        if time.monotonic() - self._spoke >= 1.0 and self._window_images:
             self._shown = self._status(trainer)
         return self._shown
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Left of the bar; epochs are counted from 1, as in the lines."""
+        epochs = self.trainer.max_epochs
+        total = f"/{epochs}" if epochs is not None and epochs > 0 else ""
+        text = f"Epoch {current_epoch + 1}{total}"
+        return text.ljust(len(self.validation_description))  # as long as the bar's below
 
     def _status(self, trainer: Trainer) -> dict[str, str]:
         now = time.monotonic()

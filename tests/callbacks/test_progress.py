@@ -50,6 +50,7 @@ def test_a_terminal_gets_bars(tmp_path, capsys):
     progress = RunProgress(lines=False)
     tiny_trainer(tmp_path, progress).fit(TinyModule())
     out = capsys.readouterr().out
-    assert "Epoch 1/1" in out
+    assert "Epoch 1/2" in out
+    assert "Epoch 2/2" in out
     assert "images/s" in out
     assert "4/4" in out
