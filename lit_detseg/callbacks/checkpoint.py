@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lit_detseg.callbacks.continuation import log_step, postpone_validation
 from lit_detseg.runs.checkpoints import (
     BEST_NAME,
     check_checkpoint,
@@ -71,6 +73,7 @@ class RunCheckpoint(Checkpoint):
         self._git_revision: str | None = None
         self._seen_step = 0
         self._saved_step: int | None = None
+        self._owing = False
 
     @property
     def best_model_path(self) -> str:
@@ -110,7 +113,14 @@ class RunCheckpoint(Checkpoint):
         step = trainer.global_step
         stepped, self._seen_step = step > self._seen_step, step
         if stepped and (step % self.every_n_steps == 0 or step == trainer.max_steps):
+            log_step(trainer)
             self.save(trainer)
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """The owed validation has begun: the limit of steps is the user's again."""
+        if self._owing:
+            self._owing = False
+            trainer.fit_loop.epoch_loop.max_steps -= 1
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Save, and say whether it is the best."""
@@ -164,7 +174,7 @@ class RunCheckpoint(Checkpoint):
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what the run needs to go on, in plain types."""
-        _postpone_validation(trainer, checkpoint)
+        owing = postpone_validation(trainer, checkpoint)
         if not trainer.is_global_zero:
             return
         label_map = getattr(module, "label_map", None)
@@ -179,8 +189,23 @@ class RunCheckpoint(Checkpoint):
             global_step=trainer.global_step,
             epoch_position=_epoch_position(trainer),
             total_batch_size=_total_batch_size(trainer),
+            owes_validation=owing,
             ema=None,
         )
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Make room for a validation that the very last step still owes.
+
+        At `max_steps` Lightning would not even start: it gets one step more until the validation
+        has begun.
+        """
+        owing = checkpoint.get("lit_detseg", {}).get("owes_validation", False)
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        if owing and fitting and checkpoint["global_step"] == trainer.max_steps:
+            self._owing = True
+            trainer.fit_loop.epoch_loop.max_steps += 1
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far."""
@@ -226,30 +251,6 @@ class RunCheckpoint(Checkpoint):
         kept = [path for path in numbered if path not in ahead]
         for path in kept[: -self.keep_last]:
             remove_checkpoint(path)
-
-
-def _postpone_validation(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Let a checkpoint taken right before a validation begin with that validation.
-
-    Lightning takes "all batches of this epoch done" for "this epoch is over" and would never run
-    it. It does go back to a validation that was interrupted: we say that it was, at its first
-    batch. Only for checkpoints of `on_train_batch_end`, the one moment in which this happens.
-    """
-    epoch_loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-    progress: Any = epoch_loop.batch_progress.total
-    in_batch_end = progress.completed == progress.processed - 1
-    clock_decides = getattr(trainer, "_val_check_time_interval", None) is not None
-    if not in_batch_end or fetcher is None or trainer.should_stop or clock_decides:
-        return
-    if not epoch_loop._should_check_val_fx(fetcher):
-        return
-    loops = checkpoint["loops"]["fit_loop"]
-    for counts in ("total", "current"):
-        training = loops["epoch_loop.batch_progress"][counts]
-        training["completed"] = training["processed"]
-        started = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-        loops["epoch_loop.val_loop.batch_progress"][counts].update(started)
-    loops["epoch_loop.val_loop.batch_progress"]["is_last_batch"] = False
 
 
 def _epoch_position(trainer: Trainer) -> dict[str, int]:

@@ -41,6 +41,7 @@ class MetricsLog(Logger):
         self.path = Path(path)
         self.attempt = attempt
         self._descriptor: int | None = None
+        self._last: tuple[int | None, dict[str, float]] | None = None
 
     @property
     def name(self) -> str:
@@ -59,7 +60,7 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Append one line.
+        """Append one line, unless it would repeat the line before.
 
         Args:
             metrics: numbers by name; `epoch`, which Lightning adds, becomes a field of the line.
@@ -67,8 +68,9 @@ class MetricsLog(Logger):
         """
         values = {name: float(value) for name, value in metrics.items()}
         epoch = values.pop("epoch", None)
-        if not values:
+        if not values or (step, values) == self._last:
             return
+        self._last = (step, values)
         line = {
             "attempt": self.attempt,
             "step": step,

@@ -8,6 +8,7 @@ import torch
 from lit_detseg.callbacks.checkpoint import RunCheckpoint
 from lit_detseg.runs.checkpoints import load_checkpoint, newest_valid_checkpoint
 from lit_detseg.runs.directory import RunDirectory
+from lit_detseg.runs.metrics_log import MetricsLog, read_metrics
 from tests.callbacks.tiny import Diary, StoppedError, TinyModule, tiny_trainer
 
 PLANS = {
@@ -16,6 +17,7 @@ PLANS = {
     "a validation every other epoch": {"check_val_every_n_epoch": 2},
     "two batches per step": {"accumulate_grad_batches": 2},
     "steps, not epochs": {"max_epochs": -1, "max_steps": 6},
+    "the last step owes a validation": {"max_epochs": -1, "max_steps": 8},
 }
 
 
@@ -47,6 +49,35 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(plan, tmp_path):
         repeated = stop - begun  # the batches of an unfinished step
         assert 0 <= repeated <= accumulate - 1, f"stopped before {expected[stop]}"
         assert torch.equal(continued, weights)
+
+
+class Killer(TinyModule):
+    """Stops when all callbacks are through with a batch, before Lightning logs its numbers."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, *arguments):
+        if self.trainer.global_step == self.step:
+            raise StoppedError
+
+
+def test_a_step_that_a_checkpoint_has_is_in_the_log_too(tmp_path):
+    def fit(module, resume=None):
+        log = MetricsLog(tmp_path / "metrics.jsonl")
+        tiny_trainer(tmp_path, logger=log, log_every_n_steps=1).fit(module, ckpt_path=resume)
+
+    with pytest.raises(StoppedError):
+        fit(Killer(step=3))
+    newest = newest_valid_checkpoint(tmp_path / "checkpoints")
+    assert newest.name == "step-00000003.ckpt"
+    fit(TinyModule(), newest)
+
+    steps = [step for step, _ in read_metrics(tmp_path / "metrics.jsonl")["train/loss"]]
+    assert steps == list(range(8))
+    lines = (tmp_path / "metrics.jsonl").read_text().count("train/loss")
+    assert lines == 8  # none twice
 
 
 def test_a_finished_run_can_be_given_more_epochs(tmp_path):
