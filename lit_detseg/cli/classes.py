@@ -61,7 +61,8 @@ def fill_num_classes(model: Namespace, label_map: LabelMap, shards: str) -> None
             raise UserError(
                 f"num_classes = {stated} is configured for {model.class_path}, but the label map "
                 f"of {shards} has {len(label_map)} classes: {', '.join(label_map.names)}. "
-                "Leave num_classes out: it is read from the shards."
+                "Leave num_classes out: it is read from the shards. Or give the shards that this "
+                "configuration was made for."
             )
         init_args["num_classes"] = len(label_map)
         model["init_args"] = init_args

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from lit_detseg.metrics.torchmetrics_map import as_detection_metric
 from lit_detseg.models.detector import Detector
-from lit_detseg.modules.learning_rate import learning_rate_rule
+from lit_detseg.modules.learning_rate import ScaledSchedule, learning_rate_rule
 from lit_detseg.modules.original_size import to_original_size
 from lit_detseg.structures import DetectionBatch, Detections, LabelMap, UserError
 
@@ -121,8 +121,7 @@ class DetectionModule(LightningModule):
         self.learning_rate_note = rule.sentence
         rank_zero_info(rule.sentence)
         optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
-        rule.apply(optimizer)
-        schedule = rule.warm_up(optimizer, self.lr_scheduler(optimizer))
+        schedule: Any = ScaledSchedule(self.lr_scheduler(optimizer), rule)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -5,9 +5,10 @@ linearly and warm up (Goyal et al., arXiv:1706.02677, sections 2.1 and 2.2).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ChainedScheduler, LinearLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 # Detectron's warm-up (its configs: WARM_UP_ITERS 500, WARM_UP_FACTOR 1/3). Used when the recipe
 # names no warm-up of its own and the total batch differs from the recipe's.
@@ -20,7 +21,7 @@ class LearningRateRule:
     """What is done to the recipe's learning rate, and the sentence that says so.
 
     Args:
-        factor: multiplies the learning rate of every parameter group.
+        factor: multiplies the learning rate of every parameter group at every step.
         warmup_steps: optimiser steps over which it rises to full height; 0 for none.
         sentence: printed at the start and stored with the run.
     """
@@ -29,17 +30,12 @@ class LearningRateRule:
     warmup_steps: int
     sentence: str
 
-    def apply(self, optimizer: Optimizer) -> None:
-        """Scale every group of an optimiser that no schedule has been attached to yet."""
-        for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * self.factor
-
-    def warm_up(self, optimizer: Optimizer, schedule: LRScheduler) -> LRScheduler:
-        """Put the warm-up in front of a schedule; both multiply."""
-        if not self.warmup_steps:
-            return schedule
-        rise = LinearLR(optimizer, start_factor=WARMUP_FACTOR, total_iters=self.warmup_steps)
-        return ChainedScheduler([rise, schedule], optimizer=optimizer)
+    def multiplier(self, step: int) -> float:
+        """What the recipe's learning rate is multiplied by after `step` optimiser steps."""
+        if step >= self.warmup_steps:
+            return self.factor
+        risen = step / self.warmup_steps
+        return self.factor * (WARMUP_FACTOR + (1 - WARMUP_FACTOR) * risen)
 
 
 def learning_rate_rule(
@@ -71,3 +67,57 @@ def learning_rate_rule(
         f"Learning rate x {factor:g} ({total_batch} images per step; "
         f"the recipe states it for {reference_batch}), {rise}.",
     )
+
+
+class ScaledSchedule(LRScheduler):
+    """Any schedule, with its learning rates multiplied by a rule's.
+
+    The schedule inside keeps working on its own learning rates: some compute the next one from the
+    last (MultiStepLR), some from nothing but the step (OneCycleLR), and both shall be scaled.
+
+    Args:
+        schedule: the recipe's, already attached to its optimizer.
+        rule: what to multiply by.
+    """
+
+    def __init__(self, schedule: LRScheduler, rule: LearningRateRule) -> None:
+        # Not `super().__init__`: it would take a first step, which `schedule` has taken already.
+        self.optimizer: Optimizer = schedule.optimizer
+        self.schedule = schedule
+        self.rule = rule
+        self.last_epoch = 0  # torch's name for the number of steps taken
+        self._unscaled = self._rates()
+        self._apply()
+
+    def step(self, epoch: int | None = None) -> None:
+        """Step the schedule on its own rates, then scale them."""
+        for group, rate in zip(self.optimizer.param_groups, self._unscaled, strict=True):
+            group["lr"] = rate
+        self.schedule.step()
+        self.last_epoch += 1
+        self._unscaled = self._rates()
+        self._apply()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The schedule's state and rates; the rule belongs to the run, not to the checkpoint."""
+        return {
+            "last_epoch": self.last_epoch,
+            "unscaled": list(self._unscaled),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the schedule was, scaled by this run's rule."""
+        self.last_epoch = state_dict["last_epoch"]
+        self._unscaled = list(state_dict["unscaled"])
+        self.schedule.load_state_dict(state_dict["schedule"])
+        self._apply()
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _apply(self) -> None:
+        multiplier = self.rule.multiplier(self.last_epoch)
+        for group, rate in zip(self.optimizer.param_groups, self._unscaled, strict=True):
+            group["lr"] = rate * multiplier
+        self._last_lr = [*self._rates()]

@@ -85,13 +85,36 @@ def test_a_damaged_shard_is_named_though_a_worker_read_it(shards, tmp_path, caps
     assert "pack the data set again" in said
 
 
-def test_a_run_is_not_overwritten_by_another(shards, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    arguments = fit_arguments(shards, tmp_path / "run", "--trainer.max_steps=1")
-    main([str(argument) for argument in arguments])
-    said = complaint(capsys, *arguments)
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory):
+    """A run of two steps."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    run_command(*fit_arguments(shards, run, "--trainer.max_steps=2"))
+    return run
+
+
+def test_a_run_is_not_overwritten_by_another(shards, trained, capsys):
+    said = complaint(capsys, *fit_arguments(shards, trained))
     assert "already holds a run" in said
     assert "--ckpt_path last" in said
+
+
+def test_another_total_batch_is_refused_unless_asked_for(shards, trained, capsys, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    changed = ("--ckpt_path=last", "--data.total_batch_size=2")
+    said = complaint(capsys, *fit_arguments(shards, trained, *changed))
+    assert "total_batch_size = 4 there, total_batch_size = 2 here" in said
+    assert "--data.allow_changed_stream=true" in said
+
+    asked = (*changed, "--data.allow_changed_stream=true", "--trainer.max_steps=3")
+    main([str(argument) for argument in fit_arguments(shards, trained, *asked)])
+    assert (trained / "checkpoints/step-00000003.ckpt").is_file()
+
+
+def test_a_checkpoint_of_other_classes_is_refused(shards, cats, trained, capsys):
+    _, *rest = fit_arguments(shards, trained)
+    said = complaint(capsys, "validate", *rest, "--ckpt_path=last", f"--data.val={cats}")
+    assert "trained for other classes than the shards hold" in said
 
 
 def test_evaluation_asks_for_weights(shards, tmp_path, capsys):
