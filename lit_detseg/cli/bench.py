@@ -1,10 +1,12 @@
 """`lit-detseg bench train`: the measurements behind the README's numbers."""
 
 import json
+import logging
 import tempfile
 from pathlib import Path
 
 from lit_detseg.cli.parser import ShortErrorParser
+from lit_detseg.cli.quiet import quiet_libraries
 
 
 def main(arguments: list[str]) -> None:
@@ -25,8 +27,6 @@ def main(arguments: list[str]) -> None:
 
 
 def _bench_train(steps: int, rounds: int, as_json: bool) -> None:
-    import logging
-
     from rich.console import Console
     from rich.table import Table
 
@@ -34,6 +34,7 @@ def _bench_train(steps: int, rounds: int, as_json: bool) -> None:
     from lit_detseg.data.packing.pack import pack
     from lit_detseg.data.readers.shapes import ShapesReader
 
+    quiet_libraries()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         pack(ShapesReader(images=200, seed=0), Path(folder) / "shards")
@@ -41,7 +42,7 @@ def _bench_train(steps: int, rounds: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result.to_json()))
         return
-    table = Table(title="One training step of Faster R-CNN (tiny_fpn, 8 images)")
+    table = Table(title="Faster R-CNN, one training step")
     table.add_column("loop")
     table.add_column("ms per step", justify="right")
     table.add_column("ratio", justify="right")
