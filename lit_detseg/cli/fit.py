@@ -126,7 +126,8 @@ class DetSegCLI(LightningCLI):
         if (found := configured_label_map(settings, self.word)) is not None:
             label_map, shards = found
             fill_num_classes(config.model, label_map, shards)
-        self.run = RunDirectory(Path(config.run.dir or Path("runs") / self.recipe))
+        given = config.run.dir or config.trainer.default_root_dir  # Lightning's name for it
+        self.run = RunDirectory(Path(given or Path("runs") / self.recipe))
         config.run.dir = str(self.run.path)
         config.trainer.default_root_dir = str(self.run.path)
         config.ckpt_path = self._checkpoint(config.get("ckpt_path"))

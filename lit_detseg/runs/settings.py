@@ -8,7 +8,8 @@ class RunSettings:
     """Where a run lives and what it leaves there.
 
     Args:
-        dir: the run directory; `runs/<name of the recipe>` when not given.
+        dir: the run directory; `trainer.default_root_dir` when not given, and without that
+            `runs/<name of the recipe>`.
         checkpoint_every: optimiser steps between two checkpoints.
         keep_checkpoints: how many of the newest checkpoints stay, beside the best.
         monitor: logged score that the best checkpoint maximises.

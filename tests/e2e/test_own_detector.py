@@ -42,7 +42,7 @@ def test_it_learns_the_number_of_classes_from_the_shards(
     recipe.write_text(RECIPE.format(detector=detector, metric=metric))
     sets = [f"--data.train={shards / 'train'}", f"--data.val={shards / 'val'}"]
 
-    main(["fit", "-c", str(recipe), *sets, f"--run.dir={tmp_path / 'run'}"])
+    main(["fit", "-c", str(recipe), *sets, f"--trainer.default_root_dir={tmp_path / 'run'}"])
 
     state = load_checkpoint(tmp_path / "run/checkpoints/best.ckpt")["state_dict"]
     assert state["model.classes.weight"].shape[0] == 3
