@@ -84,6 +84,7 @@ class DetSegCLI(LightningCLI):
             args=arguments,
         )
 
+    # Lightning's is a static method: it cannot know which word was asked for.
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the word asked for: each one costs a second to build."""
         return {self.word: LightningCLI.subcommands()[self.word]}
@@ -94,11 +95,9 @@ class DetSegCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; a model that insists on `num_classes` gets it later, from the shards."""
-        retries = [
-            f"--{key}={UNSTATED}" for key in ("model.num_classes", "model.model.num_classes")
-        ]
+        unstated = [f"--{key}.num_classes={UNSTATED}" for key in ("model", "model.model")]
         complaint = ""
-        for more in ([], *([retry] for retry in retries)):
+        for more in ([], unstated[:1], unstated[1:]):
             try:
                 self.config = parser.parse_args([*args, *more])
                 return
@@ -122,7 +121,7 @@ class DetSegCLI(LightningCLI):
             )
         settings = data.get("init_args") or Namespace()
         if "seed" in settings and not settings.seed:
-            settings.seed = config.seed_everything
+            settings.seed = int(config.seed_everything)  # `false` seeds nothing else
         if (found := configured_label_map(settings, self.word)) is not None:
             label_map, shards = found
             fill_num_classes(config.model, label_map, shards)

@@ -21,7 +21,7 @@ from lightning.pytorch.plugins import CheckpointIO
 from typing_extensions import Buffer
 
 from lit_detseg.errors import UserError
-from lit_detseg.runs.directory import sync_folder, write_atomically
+from lit_detseg.runs.directory import sync_path, write_atomically
 
 STEP_NAME = re.compile(r"step-(\d+)\.ckpt")
 BEST_NAME = "best.ckpt"
@@ -200,7 +200,7 @@ def _publish(temporary: Path, path: Path, sha256: str) -> None:
     """Rename into place. At no moment does a checksum stand beside a file it does not describe."""
     checksum_path(path).unlink(missing_ok=True)
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync_path(path.parent)
     write_atomically(checksum_path(path), f"{sha256}  {path.name}\n")
 
 

@@ -28,6 +28,7 @@ from lit_detseg.data.packing.checks import (
 from lit_detseg.data.packing.shard_writer import ShardWriter
 from lit_detseg.data.records import RawSample, Record
 from lit_detseg.errors import UserError
+from lit_detseg.runs.directory import sync_path
 from lit_detseg.structures import LabelMap
 
 ROWS_STORED = 1000  # bad rows that the index names; all are counted
@@ -91,7 +92,7 @@ def pack(
     with _new_folder(out, overwrite) as folder:
         index = _write_shards(reader, folder, on_error, samples_per_shard, progress)
         index.write(folder)
-        _sync(folder / INDEX_FILE)
+        sync_path(folder / INDEX_FILE)
     return index
 
 
@@ -206,11 +207,11 @@ def _new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     packing.mkdir(parents=True)
     try:
         yield packing
-        _sync(packing)
+        sync_path(packing)
         if out.exists():
             out.rename(replaced)
         packing.rename(out)
-        _sync(out.parent)
+        sync_path(out.parent)
     except BaseException:
         _remove(packing)
         raise
@@ -249,12 +250,3 @@ def _remove(folder: Path) -> None:
     if folder.is_dir():
         _refuse_foreign(folder)
         shutil.rmtree(folder)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
