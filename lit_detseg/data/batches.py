@@ -5,6 +5,7 @@ number of objects; the one tensor per image and field that models like is cut fr
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lit_detseg.data.order import Slots
-from lit_detseg.data.records import Record
+from lit_detseg.data.records import Object, Record
 from lit_detseg.data.shards import ShardReader
-from lit_detseg.data.transforms import Sample, Transform, apply, inside_canvas
-from lit_detseg.structures import BoxTarget, DetectionBatch, Images
+from lit_detseg.data.transforms.base import Sample, Transform, apply, inside_canvas
+from lit_detseg.structures import BoxTarget, DetectionBatch, Images, InstanceMasks
 
 
 class Annotations(NamedTuple):
@@ -40,6 +41,7 @@ class PackedBatch(NamedTuple):
     labels: Tensor  # (O,) int64
     seeds: Tensor | None  # (B,) int64; training only
     annotations: Annotations
+    masks: InstanceMasks | None = None  # of the O objects, where masks were asked for
 
 
 class BatchReader(Dataset[PackedBatch]):
@@ -72,7 +74,10 @@ class BatchReader(Dataset[PackedBatch]):
         """Read all images of one rank at one step."""
         # Evaluation is to be the same each time, whatever the transforms.
         seeds = np.zeros_like(slots.samples) if slots.seeds is None else slots.seeds
-        pairs = list(map(self._read, slots.samples.tolist(), seeds.tolist()))
+        transforms = [one.at_step(slots.step, slots.run_seed) for one in self.transforms]
+        companions = np.zeros((len(seeds), 0)) if slots.companions is None else slots.companions
+        rows = zip(slots.samples.tolist(), seeds.tolist(), companions.tolist(), strict=True)
+        pairs = [self._read(*row, transforms) for row in rows]
         packed = pack_batch([s for s, _ in pairs], [r for _, r in pairs], self.size_divisor)
         if slots.seeds is None:
             return packed
@@ -81,22 +86,27 @@ class BatchReader(Dataset[PackedBatch]):
         facts = facts._replace(is_difficult=np.zeros_like(facts.is_difficult))
         return packed._replace(seeds=torch.from_numpy(slots.seeds), annotations=facts)
 
-    def _read(self, sample_number: int, seed: int) -> tuple[Sample, Record]:
-        image, record = self.reader.read(sample_number)
-        sample = Sample.from_record(image, record, self._objects(record))
-        sample = apply(self.transforms, sample, seed)
+    def _read(
+        self, number: int, seed: int, companions: list[int], transforms: Sequence[Transform]
+    ) -> tuple[Sample, Record]:
+        sample, record = self._raw(number)
+        others = [partial(self._companion, number) for number in companions]
+        sample = apply(transforms, sample, seed, others)
         return (inside_canvas(sample) if self.training else sample), record
 
-    def _objects(self, record: Record) -> list[int]:
-        """Numbers of the objects that become targets."""
-        numbered = enumerate(record.objects)
-        if not self.training:
-            return [number for number, _ in numbered]
-        return [
-            number
-            for number, item in numbered
-            if not item.is_crowd and (self.train_on_difficult or not item.is_difficult)
-        ]
+    def _raw(self, number: int) -> tuple[Sample, Record]:
+        image, record = self.reader.read(number)
+        items = record.objects
+        if self.training:
+            items = tuple(filter(self._is_learned, items))
+        return Sample.from_objects(image, items), record
+
+    def _companion(self, number: int, transforms: Sequence[Transform], seed: int) -> Sample:
+        return apply(transforms, self._raw(number)[0], seed)
+
+    def _is_learned(self, item: Object) -> bool:
+        """Whether an object becomes a target of training."""
+        return not item.is_crowd and (self.train_on_difficult or not item.is_difficult)
 
 
 def pack_batch(
@@ -116,11 +126,7 @@ def pack_batch(
     for canvas, sample in zip(pixels, samples, strict=True):
         canvas[: sample.image.shape[0], : sample.image.shape[1]] = sample.image
     boxes = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
-    objects = [
-        record.objects[number]
-        for sample, record in zip(samples, records, strict=True)
-        for number in sample.objects
-    ]
+    objects = [item for sample in samples for item in sample.items]
     annotations = Annotations(
         image_ids=[record.image_id for record in records],
         counts=np.array([len(sample.boxes) for sample in samples], dtype=np.int64),

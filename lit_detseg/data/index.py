@@ -14,7 +14,7 @@ import numpy as np
 from lit_detseg.structures import LabelMap, UserError
 
 INDEX_FILE = "index.json"
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class ShardIndex:
     sizes: np.ndarray  # (S, 2) int64, height and width of the image
     class_counts: tuple[dict[int, int], ...]  # objects of each label in each sample
     report: dict[str, Any]  # source, options and the counts of what was dropped or clipped
+    label: Member | None = None  # the PNGs of the pixels' classes, for semantic segmentation
+    pixel_counts: tuple[dict[int, int], ...] | None = None  # pixels of each label in each sample
+    records: Shard | None = None  # the file that `record` points into; None: the sample's own shard
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -59,25 +62,26 @@ class ShardIndex:
 
     def write(self, folder: Path) -> None:
         """Store as `folder/index.json`; the same index gives the same bytes."""
+        samples = {
+            "key": list(self.keys),
+            "shard": self.shard_of.tolist(),
+            **_extents("image", self.image),
+            **_extents("record", self.record),
+            **_extents("label", self.label),
+            "size": self.sizes.tolist(),
+            "class_counts": _counts_to_json(self.class_counts),
+        }
+        if self.pixel_counts is not None:
+            samples["pixel_counts"] = _counts_to_json(self.pixel_counts)
         stored = {
             "format": INDEX_FORMAT,
             "label_map": self.label_map.to_json(),
             "report": self.report,
             "shards": [vars(shard) for shard in self.shards],
-            "samples": {
-                "key": list(self.keys),
-                "shard": self.shard_of.tolist(),
-                "image_offset": self.image.offset.tolist(),
-                "image_size": self.image.size.tolist(),
-                "record_offset": self.record.offset.tolist(),
-                "record_size": self.record.size.tolist(),
-                "size": self.sizes.tolist(),
-                "class_counts": [
-                    {str(label): count for label, count in sorted(counts.items())}
-                    for counts in self.class_counts
-                ],
-            },
+            "samples": samples,
         }
+        if self.records is not None:
+            stored["records"] = vars(self.records)
         text = json.dumps(stored, separators=(",", ":"), ensure_ascii=False)
         (folder / INDEX_FILE).write_text(text, encoding="utf-8")
 
@@ -96,19 +100,17 @@ class ShardIndex:
                 shards=tuple(Shard(**shard) for shard in stored["shards"]),
                 keys=tuple(samples["key"]),
                 shard_of=np.asarray(samples["shard"], dtype=np.int64),
-                image=Member(
-                    np.asarray(samples["image_offset"], dtype=np.int64),
-                    np.asarray(samples["image_size"], dtype=np.int64),
-                ),
-                record=Member(
-                    np.asarray(samples["record_offset"], dtype=np.int64),
-                    np.asarray(samples["record_size"], dtype=np.int64),
-                ),
+                image=_member("image", samples),
+                record=_member("record", samples),
+                label=_member("label", samples) if "label_offset" in samples else None,
                 sizes=np.asarray(samples["size"], dtype=np.int64).reshape(-1, 2),
-                class_counts=tuple(
-                    {int(label): count for label, count in counts.items()}
-                    for counts in samples["class_counts"]
+                class_counts=_counts_from_json(samples["class_counts"]),
+                pixel_counts=(
+                    _counts_from_json(samples["pixel_counts"])
+                    if "pixel_counts" in samples
+                    else None
                 ),
+                records=Shard(**stored["records"]) if "records" in stored else None,
                 report=stored["report"],
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -142,3 +144,24 @@ def _stored_index(folder: Path) -> dict[str, Any]:
             "Pack the data set again."
         )
     return stored
+
+
+def _extents(name: str, member: Member | None) -> dict[str, list[int]]:
+    if member is None:
+        return {}
+    return {f"{name}_offset": member.offset.tolist(), f"{name}_size": member.size.tolist()}
+
+
+def _member(name: str, samples: dict[str, Any]) -> Member:
+    return Member(
+        np.asarray(samples[f"{name}_offset"], dtype=np.int64),
+        np.asarray(samples[f"{name}_size"], dtype=np.int64),
+    )
+
+
+def _counts_to_json(counts: tuple[dict[int, int], ...]) -> list[dict[str, int]]:
+    return [{str(label): n for label, n in sorted(of_sample.items())} for of_sample in counts]
+
+
+def _counts_from_json(stored: list[dict[str, int]]) -> tuple[dict[int, int], ...]:
+    return tuple({int(label): n for label, n in of_sample.items()} for of_sample in stored)

@@ -34,6 +34,9 @@ class Slots(NamedTuple):
 
     samples: np.ndarray  # (B,) int64
     seeds: np.ndarray | None  # (B,) int64, one per image and epoch; None in evaluation
+    companions: np.ndarray | None = None  # (B, K) int64 samples to mix in; of the same window
+    step: int = 0  # the optimiser step, from the start of training; for sizes that change by step
+    run_seed: int = 0  # of the run
 
 
 class Order(Protocol):

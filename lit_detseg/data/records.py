@@ -56,9 +56,11 @@ class Record:
     objects: tuple[Object, ...]
     source_id: int | str | None = None  # the data set's own id (COCO's number), for result files
     file_name: str = ""  # where the image came from, for messages
+    void: dict[str, Any] | None = None  # RLE of the pixels that count for nothing (Cityscapes)
 
     def to_json(self) -> dict[str, Any]:
         """The form stored as `<key>.json` in a shard."""
+        void = {} if self.void is None else {"void": self.void}
         return {
             "image_id": self.image_id,
             "height": self.height,
@@ -66,6 +68,7 @@ class Record:
             "objects": [item.to_json() for item in self.objects],
             "source_id": self.source_id,
             "file_name": self.file_name,
+            **void,
         }
 
     @classmethod
@@ -89,3 +92,6 @@ class RawSample:
     objects: tuple[Object, ...]
     source_id: int | str | None = None
     file_name: str = ""  # as the data set names it
+    void: dict[str, Any] | None = None
+    # The class of each pixel as an 8-bit grey PNG: entries of the label map, 255 for none of them.
+    label_png: bytes | None = None

@@ -7,9 +7,11 @@ Named tuples, because DataLoader pinning and Lightning's device moves already wa
 no `to`, `pin_memory` or `collate` method to maintain.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
+
+from lit_detseg.structures.masks import InstanceMasks
 
 
 class Images(NamedTuple):
@@ -36,7 +38,10 @@ class BoxTarget(NamedTuple):
     is_difficult: Tensor  # (N,) bool, VOC
     original_boxes: Tensor  # (N, 4) float64 XYXY, pixels of the original image; evaluation only
     areas: Tensor  # (N,) float64, annotated area in original pixels; evaluation only
-    masks: Tensor | None = None  # (N, H, W) bool; instance segmentation only
+    masks: InstanceMasks | None = None  # instance segmentation only
+    void: dict[str, Any] | None = (
+        None  # RLE of what counts for nothing, original pixels; Cityscapes
+    )
 
 
 class DetectionBatch(NamedTuple):

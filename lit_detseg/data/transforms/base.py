@@ -1,0 +1,173 @@
+"""What every transform of an image, its boxes and its masks is made of.
+
+Images are (H, W, 3) uint8 arrays: OpenCV resizes and flips them several times faster than float
+tensors would be, and nothing is rounded twice. A box belongs to the same things in the picture
+before and after each transform, and so does a mask, which is moved but never redrawn. Whatever is
+random comes from the generator that is passed in, made from the image's seed: the same on any
+number of ranks and workers.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lit_detseg.data.records import Object
+
+UNMOVED = (1.0, 1.0, 0.0, 0.0)  # the placement of what stands where it was annotated
+
+# Reads one more image, as it comes out of the given transforms.
+Companion = Callable[[Sequence["Transform"], int], "Sample"]
+
+
+class Sample(NamedTuple):
+    """An image and its objects on their way through the transforms."""
+
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    boxes: np.ndarray  # (N, 4) float64 XYXY, pixels of `image`
+    items: tuple[Object, ...]  # length N, as annotated
+    placements: np.ndarray  # (N, 4) float64, see `InstanceMasks`
+    windows: np.ndarray  # (N, 4) float64 XYXY, what of `image` may show the object
+
+    @classmethod
+    def from_objects(cls, image: np.ndarray, items: Sequence[Object]) -> "Sample":
+        """The decoded image with some of the objects annotated on it."""
+        height, width = image.shape[:2]
+        return cls(
+            image,
+            np.array([item.box for item in items], dtype=np.float64).reshape(-1, 4),
+            tuple(items),
+            np.tile(np.array(UNMOVED), (len(items), 1)),
+            np.tile(np.array([0.0, 0.0, width, height]), (len(items), 1)),
+        )
+
+    def only(self, kept: np.ndarray) -> "Sample":
+        """The sample with some of its objects, given as (N,) bool."""
+        return self._replace(
+            boxes=self.boxes[kept],
+            items=tuple(item for item, keep in zip(self.items, kept, strict=True) if keep),
+            placements=self.placements[kept],
+            windows=self.windows[kept],
+        )
+
+
+class Transform(ABC):
+    """One change of a sample. A subclass of yours can stand in the YAML under its import path."""
+
+    @abstractmethod
+    def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
+        """Return the changed sample; draw from `random` and from nothing else."""
+
+    def at_step(self, step: int, seed: int) -> "Transform":
+        """What to use for all images of an optimiser step: itself, unless the step matters.
+
+        Args:
+            step: counted from the start of training.
+            seed: of the run.
+        """
+        return self
+
+
+class MixingTransform(Transform):
+    """A transform that makes one sample of several.
+
+    Args:
+        companions: how many further images it may ask for.
+    """
+
+    def __init__(self, companions: int) -> None:
+        self.companions = companions
+
+    @abstractmethod
+    def mix(
+        self,
+        sample: Sample,
+        companions: Sequence[Callable[[], Sample]],
+        random: np.random.Generator,
+    ) -> Sample:
+        """Return the mixed sample; a companion is read only when it is called."""
+
+    def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
+        """Refuse: there is nothing to mix with."""
+        raise TypeError(f"{type(self).__name__} mixes images: use `apply`, which gives it some.")
+
+
+def apply(
+    transforms: Sequence[Transform],
+    sample: Sample,
+    seed: int,
+    companions: Sequence[Companion] = (),
+) -> Sample:
+    """Apply transforms in turn, with random numbers that depend on `seed` only.
+
+    Args:
+        transforms: of which the mixing ones take as many companions as they want, in turn. A
+            companion comes out of the transforms before the one that mixes it in, without those
+            that mix.
+        sample: the image that the others are mixed into.
+        seed: of this image in this epoch.
+        companions: how to read the further images.
+    """
+    random = np.random.default_rng(seed)
+    left = iter(companions)
+    for place, transform in enumerate(transforms):
+        if not isinstance(transform, MixingTransform):
+            sample = transform(sample, random)
+            continue
+        before = [one for one in transforms[:place] if not isinstance(one, MixingTransform)]
+        seeds = random.integers(2**63, size=transform.companions).tolist()
+        others = [_reading(next(left), before, of_one) for of_one in seeds]
+        sample = transform.mix(sample, others, random)
+    return sample
+
+
+def _reading(
+    companion: Companion, transforms: Sequence[Transform], seed: int
+) -> Callable[[], Sample]:
+    return lambda: companion(transforms, seed)
+
+
+def companions_of(transforms: Sequence[Transform]) -> int:
+    """How many further images a list of transforms may ask for."""
+    return sum(one.companions for one in transforms if isinstance(one, MixingTransform))
+
+
+def move(
+    sample: Sample,
+    image: np.ndarray,
+    scale: tuple[float, float] = (1.0, 1.0),
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> Sample:
+    """Boxes and masks follow their pixels: x becomes x scale + offset, y likewise.
+
+    Args:
+        sample: before.
+        image: after.
+        scale: of x and of y; below 0 mirrors.
+        offset: of x and of y, pixels of `image`.
+
+    Returns:
+        All objects, those outside of the new image too; windows are cut to it.
+    """
+    height, width = image.shape[:2]
+    factors, steps = np.tile(np.array(scale), 2), np.tile(np.array(offset), 2)
+    placements = sample.placements * factors
+    placements[:, 2:] += np.array(offset)
+    windows = _sorted(sample.windows * factors + steps).clip(0, [width, height, width, height])
+    boxes = _sorted(sample.boxes * factors + steps)
+    return Sample(image, boxes, sample.items, placements, windows)
+
+
+def inside_canvas(sample: Sample) -> Sample:
+    """Clip boxes to the image and remove those without area: what training can learn from."""
+    height, width = sample.image.shape[:2]
+    boxes = sample.boxes.clip(0, [width, height, width, height])
+    clipped = sample._replace(boxes=boxes)
+    return clipped.only(np.all(boxes[:, 2:] > boxes[:, :2], axis=1))
+
+
+def _sorted(boxes: np.ndarray) -> np.ndarray:
+    """XYXY with x1 <= x2 and y1 <= y2, whatever mirrored them."""
+    corners = boxes.reshape(-1, 2, 2)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
