@@ -72,9 +72,12 @@ class Record:
         }
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "Record":
-        """Undo `to_json`."""
-        objects = tuple(Object.from_json(item) for item in stored["objects"])
+    def from_json(cls, stored: Mapping[str, Any], masks: bool = True) -> "Record":
+        """Undo `to_json`; without the masks, if they are not wanted."""
+        items = stored["objects"]
+        if not masks:
+            items = [{**item, "mask": None} for item in items]
+        objects = tuple(Object.from_json(item) for item in items)
         return cls(**{**stored, "objects": objects})
 
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,14 @@ from lit_detseg.data.records import Record
 from lit_detseg.structures import LabelMap, UserError
 
 MAX_OPEN_SHARDS = 64  # per process: a worker wanders over a window, not over the whole set
+
+
+class ClassCounts(NamedTuple):
+    """Objects of each class on each image: parallel arrays, without the zeros."""
+
+    sample: np.ndarray  # (M,) int64, ascending
+    label: np.ndarray  # (M,) int64
+    count: np.ndarray  # (M,) int64
 
 
 class ShardReader:
@@ -34,6 +42,8 @@ class ShardReader:
         label_map: the classes, the same in all sets.
         keys: (S,) the samples' keys.
         shard_lengths: samples per shard.
+        sizes: (S, 2) height and width of each image.
+        class_counts: which classes stand on each image, and how often.
         sha256: identity of each set.
 
     Raises:
@@ -61,6 +71,8 @@ class ShardReader:
                 f"The index of {', '.join(map(str, indexes))} counts {len(self._shard_of)} samples "
                 f"by shard, but {len(self.keys)} keys. Pack the data set again."
             )
+        self.sizes = np.concatenate([i.sizes for i in indexes.values()])
+        self.class_counts = _class_counts(list(indexes.values()))
         self._image = _extents([i.image for i in indexes.values()])
         self._record = _extents([i.record for i in indexes.values()])
         self._open_files = _OpenFiles()
@@ -68,15 +80,15 @@ class ShardReader:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def record(self, sample: int) -> Record:
-        """What is annotated on an image.
+    def record(self, sample: int, masks: bool = True) -> Record:
+        """What is annotated on an image; without the masks, if they are not wanted.
 
         Raises:
             UserError: when the shard does not hold what the index says.
         """
         data = self._bytes(sample, self._record)
         with self._blame(sample, "the record", (ValueError, KeyError, TypeError)):
-            record = Record.from_json(json.loads(data))
+            record = Record.from_json(json.loads(data), masks)
             if record.image_id != self.keys[sample]:
                 raise ValueError(f"the record is that of {record.image_id!r}")
         return record
@@ -95,9 +107,9 @@ class ShardReader:
         """The image file as packed."""
         return self._bytes(sample, self._image)
 
-    def read(self, sample: int) -> tuple[np.ndarray, Record]:
+    def read(self, sample: int, masks: bool = True) -> tuple[np.ndarray, Record]:
         """Image and record of a sample, which agree about the image's size."""
-        image, record = self.image(sample), self.record(sample)
+        image, record = self.image(sample), self.record(sample, masks)
         if image.shape[:2] != (record.height, record.width):
             raise UserError(
                 f"{self._where(sample)}: the image has {image.shape[0]} x {image.shape[1]} pixels, "
@@ -201,6 +213,12 @@ def _wrong_length(path: str, found: int, expected: int) -> UserError:
         f"{path} has {found} bytes, the index says {expected}. "
         "The copy is incomplete or from another packing: copy the folder again, or pack again."
     )
+
+
+def _class_counts(indexes: Sequence[ShardIndex]) -> ClassCounts:
+    per_sample = [counts for index in indexes for counts in index.class_counts]
+    rows = [(s, label, n) for s, counts in enumerate(per_sample) for label, n in counts.items()]
+    return ClassCounts(*np.array(rows, dtype=np.int64).reshape(-1, 3).T)
 
 
 def _extents(members: Sequence[Any]) -> np.ndarray:
