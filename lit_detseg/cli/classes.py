@@ -11,6 +11,7 @@ from lit_detseg.data.index import ShardIndex
 from lit_detseg.data.shard_module import SPLITS_OF
 from lit_detseg.errors import UserError
 from lit_detseg.models.weights.pretrained import FROM_CHECKPOINT, NONE
+from lit_detseg.runs.checkpoints import stored_label_map
 from lit_detseg.structures import LabelMap
 
 # Stands for "the shards will say" while the configuration of a model whose constructor insists on
@@ -38,6 +39,20 @@ def configured_label_map(data: Namespace, word: str) -> tuple[LabelMap, str] | N
                 "Pack both with the same list of classes."
             )
     return (maps[0], folders[0]) if maps else None
+
+
+def check_classes_of_checkpoint(label_map: LabelMap, shards: str, checkpoint: Path) -> None:
+    """Compare the classes of shards and weights before anything is built.
+
+    Raises:
+        UserError: when they differ, with the difference.
+    """
+    of_weights = stored_label_map(checkpoint)
+    if of_weights is not None and (gap := label_map.difference(of_weights)):
+        raise UserError(
+            f"{shards} and the weights in {checkpoint} do not have the same classes: {gap}. "
+            "Give the shards that belong to the checkpoint, or train from the start."
+        )
 
 
 def fill_num_classes(model: Namespace, label_map: LabelMap, shards: str) -> None:

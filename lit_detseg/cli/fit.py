@@ -22,6 +22,7 @@ from lit_detseg.callbacks.results_file import ResultsFile
 from lit_detseg.callbacks.throughput import Throughput
 from lit_detseg.cli.classes import (
     UNSTATED,
+    check_classes_of_checkpoint,
     configured_label_map,
     fill_from_checkpoint,
     fill_num_classes,
@@ -122,15 +123,17 @@ class DetSegCLI(LightningCLI):
         settings = data.get("init_args") or Namespace()
         if "seed" in settings and not settings.seed:
             settings.seed = int(config.seed_everything)  # `false` seeds nothing else
-        if (found := configured_label_map(settings, self.word)) is not None:
-            label_map, shards = found
-            fill_num_classes(config.model, label_map, shards)
+        found = configured_label_map(settings, self.word)
+        if found is not None:
+            fill_num_classes(config.model, *found)
         given = config.run.dir or config.trainer.default_root_dir  # Lightning's name for it
         self.run = RunDirectory(Path(given or Path("runs") / self.recipe))
         config.run.dir = str(self.run.path)
         config.trainer.default_root_dir = str(self.run.path)
         config.ckpt_path = self._checkpoint(config.get("ckpt_path"))
         if config.ckpt_path is not None:
+            if found is not None:
+                check_classes_of_checkpoint(*found, Path(config.ckpt_path))
             fill_from_checkpoint(config.model)
         if self.word == "fit" and _is_rank_zero():
             self._start_attempt(config)

@@ -34,5 +34,20 @@ class VOCDataModule(ShardDataModule):
         return [ResizeShortestSide(600, 1000)]
 
 
+class CityscapesDataModule(ShardDataModule):
+    """Cityscapes' 8 classes of things: shorter side 800 to 1024 pixels, flipped half of the time.
+
+    Evaluated at the full 1024 x 2048 (Mask R-CNN, arXiv:1703.06870, appendix B).
+    """
+
+    def default_train_transforms(self) -> list[Transform]:
+        """Resize, flip."""
+        return [ResizeShortestSide(list(range(800, 1025)), 2048), RandomHorizontalFlip(0.5)]
+
+    def default_eval_transforms(self) -> list[Transform]:
+        """Resize."""
+        return [ResizeShortestSide(1024, 2048)]
+
+
 class ShapesDataModule(ShardDataModule):
     """Drawn shapes: small images, taken as they are."""

@@ -22,6 +22,7 @@ from typing_extensions import Buffer
 
 from lit_detseg.errors import UserError
 from lit_detseg.runs.directory import sync_path, write_atomically
+from lit_detseg.structures import LabelMap
 
 STEP_NAME = re.compile(r"step-(\d+)\.ckpt")
 BEST_NAME = "best.ckpt"
@@ -116,6 +117,20 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"The checkpoint {path} cannot be read: {str(error).splitlines()[0]}. It must hold "
             "tensors and plain types only, as `torch.load(..., weights_only=True)` demands."
         ) from error
+
+
+def stored_label_map(path: Path) -> LabelMap | None:
+    """The classes that a checkpoint's weights were trained for, without reading the weights.
+
+    Returns:
+        None when it names none, or cannot be read: whoever loads it then says why.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        stored = state["lit_detseg"]["label_map"]
+    except Exception:  # torch raises whatever a strange file makes it stumble over
+        return None
+    return None if stored is None else LabelMap.from_json(stored)
 
 
 def newest_valid_checkpoint(folder: Path) -> Path | None:

@@ -23,8 +23,10 @@ from lit_detseg.runs.checkpoints import (
     numbered_checkpoints,
     remove_checkpoint,
     step_name,
+    stored_label_map,
     write_checkpoint,
 )
+from lit_detseg.structures import LabelMap
 
 STATE = {"global_step": 3, "state_dict": {"w": torch.arange(1000.0)}, "names": ["a", None, 1.5]}
 
@@ -48,6 +50,17 @@ def test_what_is_written_is_read(tmp_path):
     assert torch.equal(loaded["state_dict"]["w"], STATE["state_dict"]["w"])
     assert loaded["names"] == ["a", None, 1.5]
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.sha256"]
+
+
+def test_the_classes_of_a_checkpoint_are_known_before_it_is_loaded(tmp_path):
+    classes = LabelMap(("cat", "dog"), (17, 18))
+    write_checkpoint({"lit_detseg": {"label_map": classes.to_json()}}, tmp_path / "with.ckpt")
+    write_checkpoint(STATE, tmp_path / "without.ckpt")
+    (tmp_path / "no.ckpt").write_bytes(b"no checkpoint")
+
+    found = [stored_label_map(tmp_path / f"{name}.ckpt") for name in ("with", "without", "no")]
+
+    assert found == [classes, None, None]
 
 
 def test_sha256sum_can_check_it(tmp_path):
