@@ -1,17 +1,21 @@
 """Pascal VOC: JPEGImages/, Annotations/*.xml and the lists in ImageSets/ (devkit of VOC 2012).
 
+Masks are read by `voc_masks`.
+
 VOC counts pixels from 1 and includes both corners, so that (1, 1, 1, 1) is the first pixel; in our
 records that is [0, 0, 1, 1]. A box whose corners coincide as written is nevertheless a fault: no
 annotator draws one pixel, a stray click does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from lit_detseg.data.packing.checks import Fault, Kind, box_fault, object_name, shard_keys
+from lit_detseg.data.readers import voc_masks
+from lit_detseg.data.readers.pixel_maps import Annotated, without_image
 from lit_detseg.data.records import Object, RawSample
 from lit_detseg.errors import UserError
 from lit_detseg.structures import LabelMap
@@ -24,66 +28,107 @@ VOC_CLASSES = (
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
+Task = Literal["detection", "instances", "semantic"]
+FOLDERS: dict[Task, tuple[str, ...]] = {
+    "detection": ("Annotations",),
+    "instances": (voc_masks.INSTANCES, voc_masks.CLASSES),
+    "semantic": (voc_masks.CLASSES,),
+}
+
 
 class VocReader:
     """The images that some lists of a VOC data set name, in the order of their keys.
 
     Args:
-        root: the folder that holds JPEGImages, Annotations and ImageSets.
-        splits: lists in ImageSets/Main without ".txt", or with their folder: "Segmentation/val".
+        root: the folder that holds JPEGImages, ImageSets and the annotations of the task.
+        splits: lists in ImageSets/Main (ImageSets/Segmentation for the tasks with masks) without
+            ".txt", or with their folder: "Segmentation/val".
         classes: names in the order of their labels. Without it, the 20 classes of VOC if no other
             is found, else all names found, sorted; found in the whole Annotations folder, so that
-            train, val and test agree.
+            train, val and test agree. For masks, names of the values from 1 on; VOC's by default.
+        task: "detection" reads the boxes in Annotations; "instances" the masks in
+            SegmentationObject, whose boxes are tight; "semantic" SegmentationClass, and the label
+            map begins with "background".
 
     Raises:
-        UserError: when a folder or list is missing, or an image is listed twice.
+        UserError: when a folder or list is missing, an image is listed twice, or there is no such
+            task.
     """
 
     def __init__(
-        self, root: Path, splits: Sequence[str], classes: Sequence[str] | None = None
+        self,
+        root: Path,
+        splits: Sequence[str],
+        classes: Sequence[str] | None = None,
+        task: Task = "detection",
     ) -> None:
-        for folder in ("JPEGImages", "Annotations", "ImageSets"):
+        if task not in FOLDERS:
+            raise UserError(f"There is no task {task!r}. Choose one of {', '.join(FOLDERS)}.")
+        for folder in ("JPEGImages", "ImageSets", *FOLDERS[task]):
             if not (root / folder).is_dir():
                 raise UserError(
                     f"{root} has no folder {folder}. Give the folder that holds JPEGImages, "
-                    "Annotations and ImageSets, for example VOCdevkit/VOC2007."
+                    f"ImageSets and {' and '.join(FOLDERS[task])}, for example VOCdevkit/VOC2007."
                 )
         self.root = root
+        self.task = task
         self.title = f"VOC data set {root}"
-        self.source: dict[str, Any] = {"data_set": "voc", "splits": list(splits)}
+        self.source: dict[str, Any] = {"data_set": "voc", "splits": list(splits), "task": task}
         self.faults: tuple[Fault, ...] = ()
-        self.stems = shard_keys(stem for split in splits for stem in _listed(root, split))
-        self.images = _images_by_stem(root / "JPEGImages", set(self.stems.values()))
-        names = _class_names(root / "Annotations") if classes is None else tuple(classes)
-        self.label_map = LabelMap(names)
-        self._labels = {name: label for label, name in enumerate(names)}
+        lists = "Main" if task == "detection" else "Segmentation"
+        stems = shard_keys(stem for split in splits for stem in _listed(root, split, lists))
+        self.keys, self._stems = tuple(stems), tuple(stems.values())
+        self.images = _images_by_stem(root / "JPEGImages", set(self._stems))
+        self._names = _class_names(root / "Annotations", task) if classes is None else (*classes,)
+        self._labels = {name: label for label, name in enumerate(self._names)}
+        background = ("background",) if task == "semantic" else ()
+        self.label_map = LabelMap(background + self._names)
 
     def __len__(self) -> int:
-        return len(self.stems)
+        return len(self.keys)
 
-    def __iter__(self) -> Iterator[tuple[RawSample, list[Fault]]]:
-        for key, stem in self.stems.items():
-            yield self._read(key, stem)
+    def read(self, rank: int) -> tuple[RawSample, list[Fault]]:
+        """One image; its objects and size are missing where an annotation file is bad.
 
-    def _read(self, key: str, stem: str) -> tuple[RawSample, list[Fault]]:
-        """One image; its objects and size are missing where the annotation file is bad."""
+        Args:
+            rank: 0 .. len - 1, in the order of the keys.
+        """
+        key, stem = self.keys[rank], self._stems[rank]
         image = self.images.get(stem, self.root / "JPEGImages" / f"{stem}.jpg")
+        if self.task == "semantic":
+            found = voc_masks.semantic(self.root, stem, len(self.label_map))
+        elif self.task == "instances":
+            found = self._instances(stem)
+        else:
+            found, _ = self._boxes(stem)
+        name = f"JPEGImages/{image.name}"
+        height, width = found.size
+        annotated = (found.objects, stem, name, found.void, found.label_png)
+        sample = RawSample(key, image, height, width, *annotated)
+        return sample, found.faults
+
+    def _boxes(self, stem: str) -> tuple[Annotated, list[Object | Fault]]:
+        """What the XML file says, and its objects, good or bad, in their order."""
         file = f"Annotations/{stem}.xml"
-        items: list[Object | Fault] = []
-        height = width = None
         try:
             annotation = ElementTree.parse(self.root / file).getroot()
-            height, width = _size(annotation)
+            size = _size(annotation)
             elements = enumerate(annotation.findall("object"), start=1)
             items = [self._object(element, number, file) for number, element in elements]
         except FileNotFoundError:
-            items = [Fault(Kind.MISSING_ANNOTATION, file, "no such file")]
+            return without_image(Kind.MISSING_ANNOTATION, file, "no such file"), []
         except (ElementTree.ParseError, ValueError) as error:
-            items = [Fault(Kind.UNREADABLE_ANNOTATION, file, str(error))]
+            return without_image(Kind.UNREADABLE_ANNOTATION, file, str(error)), []
         objects = tuple(item for item in items if isinstance(item, Object))
         faults = [item for item in items if isinstance(item, Fault)]
-        name = f"JPEGImages/{image.name}"
-        return RawSample(key, image, height, width, objects, stem, name), faults
+        return Annotated(size, objects, faults), items
+
+    def _instances(self, stem: str) -> Annotated:
+        """Masks, with the flags of the XML file, which is read for them alone and may be absent."""
+        of_file, items = self._boxes(stem)
+        found = voc_masks.instances(self.root, stem, self._names, items)
+        unreadable = [f for f in of_file.faults if f.kind is Kind.UNREADABLE_ANNOTATION]
+        return found._replace(faults=unreadable + found.faults)
 
     def _object(self, element: Element, number: int, file: str) -> Object | Fault:
         """The object, or why it is none."""
@@ -95,7 +140,7 @@ class VocReader:
             texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
             return Fault(Kind.MALFORMED_OBJECT, file, f"its corners are {texts}", item)
         if name not in self._labels:
-            known = ", ".join(self.label_map.names)
+            known = ", ".join(self._names)
             return Fault(Kind.UNKNOWN_CLASS, file, f"{name!r} is none of {known}", item)
         wrong = box_fault(written)
         if wrong is not None:
@@ -111,15 +156,15 @@ class VocReader:
         )
 
 
-def _listed(root: Path, split: str) -> list[str]:
+def _listed(root: Path, split: str, folder: str) -> list[str]:
     """Image names of a list: the first word of each line (a second word is a class's flag)."""
     sets = root / "ImageSets"
-    candidates = (sets / "Main" / f"{split}.txt", sets / f"{split}.txt")
+    candidates = (sets / folder / f"{split}.txt", sets / f"{split}.txt")
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
-        found = ", ".join(sorted(path.stem for path in (sets / "Main").glob("*.txt"))) or "none"
+        found = ", ".join(sorted(path.stem for path in (sets / folder).glob("*.txt"))) or "none"
         raise UserError(
-            f"There is no list {candidates[0]}. Lists in ImageSets/Main: {found}. "
+            f"There is no list {candidates[0]}. Lists in ImageSets/{folder}: {found}. "
             "A list in another folder is given with it, for example --split Segmentation/train."
         )
     names = [
@@ -145,8 +190,13 @@ def _images_by_stem(folder: Path, stems: set[str]) -> dict[str, Path]:
     return images
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
-    """VOC's own classes if they name every object in the folder, else the names found, sorted."""
+def _class_names(folder: Path, task: Task) -> tuple[str, ...]:
+    """VOC's own classes if they name every object in the folder, else the names found, sorted.
+
+    Masks have numbers and no names: theirs are VOC's.
+    """
+    if task != "detection":
+        return VOC_CLASSES
     found: set[str] = set()
     for path in folder.glob("*.xml"):
         try:

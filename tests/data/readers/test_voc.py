@@ -1,6 +1,10 @@
 """The VOC reader on data sets written by hand."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from lit_detseg.data.packing.checks import Kind
 from lit_detseg.data.readers.voc import VOC_CLASSES, VocReader
@@ -22,7 +26,7 @@ def voc(tmp_path):
     """A function that writes a VOC data set: annotation text by stem, lists by name."""
 
     def write(annotations, lists=None, images=None):
-        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        for folder in ("JPEGImages", "Annotations", "ImageSets/Main", "ImageSets/Segmentation"):
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         for stem, text in annotations.items():
             (tmp_path / f"Annotations/{stem}.xml").write_text(f"<annotation>{text}</annotation>")
@@ -36,7 +40,8 @@ def voc(tmp_path):
 
 
 def read(root, splits=("train",), classes=None):
-    return list(VocReader(root, splits, classes))
+    reader = VocReader(root, splits, classes)
+    return [reader.read(rank) for rank in range(len(reader))]
 
 
 def test_corners_counted_from_one_become_continuous(voc):
@@ -143,7 +148,6 @@ def test_an_image_in_two_lists_is_refused(voc):
 
 def test_a_list_of_another_folder_is_named_with_it(voc):
     root = voc({"a": object_xml()}, {"train": "a"})
-    (root / "ImageSets/Segmentation").mkdir()
     (root / "ImageSets/Segmentation/val.txt").write_text("a")
     assert len(read(root, ["Segmentation/val"])) == 1
 
@@ -185,3 +189,75 @@ def test_given_classes_keep_their_order(voc):
 def test_no_class_at_all_is_refused(voc):
     with pytest.raises(UserError, match="--classes"):
         VocReader(voc({"a": SIZE}), ["train"])
+
+
+@pytest.fixture
+def segmented(voc):
+    """One image of 40 x 30 pixels with one dog; the XML file says that it is difficult."""
+    difficult = object_xml("dog", ("5", "5", "20", "20"), "<difficult>1</difficult>")
+    root = voc({"a": SIZE + difficult, "b": ""}, {"Segmentation/val": "a", "train": "a\nb"})
+    pixels = np.zeros((30, 40), np.uint8)
+    pixels[4:20, 4:20] = 1
+    for folder, value in (("SegmentationObject", 1), ("SegmentationClass", 12)):
+        (root / folder).mkdir()
+        Image.fromarray(pixels * value).save(root / folder / "a.png")
+    return root
+
+
+def test_instances_come_with_masks_tight_boxes_and_flags(segmented):
+    reader = VocReader(segmented, ["val"], task="instances")
+
+    sample, faults = reader.read(0)
+
+    assert (len(reader), faults) == (1, [])
+    (item,) = sample.objects
+    assert (reader.label_map.names, item.label) == (VOC_CLASSES, VOC_CLASSES.index("dog"))
+    assert (item.box, item.area, item.is_difficult) == ((4, 4, 20, 20), 256, True)
+    assert (sample.height, sample.width) == (30, 40)
+    assert sample.void is sample.label_png is None
+
+
+def test_semantic_labels_have_the_background_as_their_first_entry(segmented):
+    reader = VocReader(segmented, ["val"], task="semantic")
+
+    sample, faults = reader.read(0)
+
+    assert reader.label_map.names == ("background", *VOC_CLASSES)
+    labels = np.asarray(Image.open(io.BytesIO(sample.label_png)))
+    assert reader.label_map.names[labels[4, 4]] == "dog"
+    assert (labels[0, 0], sample.objects, faults) == (0, (), [])
+
+
+def test_a_bad_xml_file_is_a_fault_of_instances_and_a_missing_one_only_means_no_flags(segmented):
+    path = segmented / "Annotations/a.xml"
+    path.write_text("<annotation>")
+    _, (fault,) = VocReader(segmented, ["val"], task="instances").read(0)
+    assert (fault.kind, fault.file) == (Kind.UNREADABLE_ANNOTATION, "Annotations/a.xml")
+    path.unlink()
+    sample, faults = VocReader(segmented, ["val"], task="instances").read(0)
+    assert (faults, sample.objects[0].is_difficult) == ([], False)
+
+
+@pytest.mark.parametrize("task", ["instances", "semantic"])
+def test_lists_of_other_folders_may_name_images_without_masks(segmented, task):
+    reader = VocReader(segmented, ["Main/train"], task=task)
+    assert reader.read(0)[1] == []
+    sample, (fault,) = reader.read(1)
+    assert (sample.image_id, fault.kind) == ("b", Kind.MISSING_ANNOTATION)
+
+
+def test_given_classes_name_the_values_from_one_on(segmented):
+    names = [f"class {value}" for value in range(1, 13)]
+    reader = VocReader(segmented, ["val"], names, task="instances")
+    assert reader.read(0)[0].objects[0].label == 11
+    assert VocReader(segmented, ["val"], names, "semantic").label_map.names[12] == "class 12"
+
+
+def test_a_task_without_its_folders_is_refused(voc):
+    root = voc({"a": ""}, {"Segmentation/val": "a"})
+    with pytest.raises(UserError, match="no folder SegmentationObject"):
+        VocReader(root, ["val"], task="instances")
+    with pytest.raises(UserError, match="no folder SegmentationClass"):
+        VocReader(root, ["val"], task="semantic")
+    with pytest.raises(UserError, match="no task 'boxes'. Choose one of detection, instances"):
+        VocReader(root, ["val"], task="boxes")

@@ -1,0 +1,86 @@
+"""Masks as metrics keep them: compressed RLE of the original image, whatever they came as."""
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lit_detseg.ops.masks import split_masks
+from lit_detseg.structures import BoxTarget, Detections, InstanceMasks, UserError
+
+Rle = dict[str, Any]
+
+
+def found_masks(found: Detections, target: BoxTarget) -> np.ndarray:
+    """(K,) object: the RLEs of an image's predicted masks.
+
+    Raises:
+        UserError: when there are none, or they are not in pixels of the original image.
+    """
+    if found.masks is None and len(found.boxes):
+        raise UserError(
+            f"The detections in image {target.image_id} have no masks. This metric scores masks: "
+            "use a model that predicts them, or a metric of boxes."
+        )
+    masks = [] if found.masks is None else list(found.masks)
+    if len(masks) != len(found.boxes):
+        raise UserError(f"Image {target.image_id}: {len(masks)} masks, {len(found.boxes)} boxes.")
+    return _column([_encoded(mask, target) for mask in masks])
+
+
+def true_masks(target: BoxTarget) -> np.ndarray:
+    """(N,) object: the RLEs of an image's annotated masks; polygons are filled as COCO does it.
+
+    Raises:
+        UserError: when an object has no mask, or the masks are of another image size.
+    """
+    if target.masks is None and len(target.original_boxes):
+        raise UserError(
+            f"The objects of image {target.image_id} come without masks. This metric scores masks: "
+            "let the data module read them, or use a metric of boxes."
+        )
+    if target.masks is None:
+        return _column([])
+    of_objects = split_masks(target.masks, [1] * len(target.masks.sizes))
+    return _column([_annotated(one, number, target) for number, one in enumerate(of_objects)])
+
+
+def _encoded(mask: Tensor, target: BoxTarget) -> Rle:
+    """The RLE of a (H, W) bool mask."""
+    from pycocotools import mask as coco_mask
+
+    _check_size(tuple(mask.shape), target, "a predicted mask")
+    pixels = mask.detach().cpu().numpy() != 0
+    return coco_mask.encode(np.asfortranarray(pixels, dtype=np.uint8))
+
+
+def _annotated(mask: InstanceMasks, number: int, target: BoxTarget) -> Rle:
+    """The RLE of the annotated mask of one object."""
+    from pycocotools import mask as coco_mask
+
+    height, width = mask.sizes[0].tolist()
+    _check_size((height, width), target, f"the mask of object {number}")
+    if len(mask.counts):
+        return {"size": [height, width], "counts": mask.counts.tobytes()}
+    if not len(mask.polygon_points):
+        raise UserError(
+            f"Object {number} of image {target.image_id} has a box and no mask. Pack the shards "
+            "from annotations with masks, or use a metric of boxes."
+        )
+    polygons = np.split(mask.points, np.cumsum(mask.polygon_points)[:-1])
+    points = [polygon.ravel().tolist() for polygon in polygons]
+    return coco_mask.merge(coco_mask.frPyObjects(points, height, width))
+
+
+def _check_size(size: tuple[int, ...], target: BoxTarget, what: str) -> None:
+    if size != tuple(target.original_size):
+        raise UserError(
+            f"In image {target.image_id}, {what} has the size {size}, but the original image has "
+            f"{tuple(target.original_size)} (height, width). Masks are scored in its pixels."
+        )
+
+
+def _column(rles: list[Rle]) -> np.ndarray:
+    column = np.empty(len(rles), dtype=object)
+    column[:] = rles
+    return column
