@@ -7,8 +7,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from lit_detseg.data.index import ShardIndex
-from lit_detseg.data.shard_module import SPLITS_OF
+from lit_detseg.data.remote.indexes import read_index
+from lit_detseg.data.remote.urls import as_location
+from lit_detseg.data.shard_sets import SPLITS_OF, shard_cache
 from lit_detseg.errors import UserError
 from lit_detseg.models.weights.pretrained import FROM_CHECKPOINT, NONE
 from lit_detseg.runs.checkpoints import stored_label_map
@@ -17,6 +18,8 @@ from lit_detseg.structures import LabelMap
 # Stands for "the shards will say" while the configuration of a model whose constructor insists on
 # `num_classes` is parsed: the parser wants a number, and no data set has this many classes.
 UNSTATED = 2_147_483_647
+
+CACHE_OPTIONS = ("cache_dir", "cache_gb", "cache_local", "storage_options")
 
 
 def configured_label_map(data: Namespace, word: str) -> tuple[LabelMap, str] | None:
@@ -31,7 +34,10 @@ def configured_label_map(data: Namespace, word: str) -> tuple[LabelMap, str] | N
     """
     given = [data.get(name) for name in SPLITS_OF[word]]
     folders = [f for one in given if one for f in ([one] if isinstance(one, str) else one)]
-    maps = [ShardIndex.read(Path(folder)).label_map for folder in folders]
+    of_cache = {name: data[name] for name in CACHE_OPTIONS if name in data}
+    cache = shard_cache(folders, **of_cache)
+    locations = [as_location(folder, of_cache.get("cache_local", False)) for folder in folders]
+    maps = [read_index(location, cache)[0].label_map for location in locations]
     for folder, label_map in zip(folders, maps, strict=True):
         if gap := maps[0].difference(label_map):
             raise UserError(

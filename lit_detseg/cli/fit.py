@@ -29,6 +29,7 @@ from lit_detseg.cli.classes import (
 )
 from lit_detseg.cli.parser import explain
 from lit_detseg.cli.quiet import quiet_libraries
+from lit_detseg.data.shard_module import ShardDataModule
 from lit_detseg.errors import UserError
 from lit_detseg.runs.checkpoints import AtomicCheckpointIO, newest_valid_checkpoint
 from lit_detseg.runs.directory import RunDirectory
@@ -199,8 +200,17 @@ class DetSegCLI(LightningCLI):
             rank_zero_info(f"Continuing from {arguments['ckpt_path']}.")
         arguments["weights_only"] = True
         rank_zero_info(_describe(self.model))
+        self._print_plan()
         self.trainer.fit(**arguments)
         rank_zero_info(f"The run is in {self.run.path}.")
+
+    def _print_plan(self) -> None:
+        """What will be read, before anything is; a data module of the user's own may not know."""
+        if not isinstance(self.datamodule, ShardDataModule):
+            return
+        self.datamodule.trainer = self.trainer  # as `trainer.fit` will; the plan depends on it
+        for line in self.datamodule.plan_lines():
+            rank_zero_info(line)
 
     def _loggers(self, settings: RunSettings) -> list[Logger]:
         if self.word != "fit":

@@ -15,9 +15,10 @@ from lit_detseg.data.order import (
     DEFAULT_SEED,
     DEFAULT_SHUFFLE_WINDOW,
     EvaluationOrder,
-    Tail,
     TrainingOrder,
 )
+from lit_detseg.data.plan import plan_rows, training_plan
+from lit_detseg.data.sampling import ClassBalanced, RepeatFactor, Sampling, training_order
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.errors import UserError
 
@@ -28,85 +29,96 @@ KEYS_SHOWN = 4
 def main(arguments: list[str]) -> None:
     """Print the plan of one epoch."""
     options = _parser().parse_args(arguments)
-    as_json = vars(options).pop("json")
-    plan = make_plan(**vars(options))
-    if as_json:
+    plan, rows = make_plan(options)
+    if options.json:
         print(json.dumps(plan))
         return
-    _print_table(plan)
+    _print_table(plan, rows)
 
 
-def make_plan(
-    shards: list[str],
-    split: str,
-    ranks: int,
-    workers: int,
-    batch: int,
-    seed: int,
-    epoch: int,
-    window: int,
-    tail: Tail,
-) -> dict[str, Any]:
+def make_plan(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
     """Who reads what.
 
     Returns:
-        `steps`, a list of steps, each with one list of sample keys per rank, and the counts:
-        `images` in the set, `dropped` (in no step of this epoch), `repeated` (in one step more).
+        The plan, and what to tell people of it. The plan holds `steps`, a list of steps, each
+        with one list of sample keys per rank, and the counts: `images` in the set, `dropped` (in
+        no step of this epoch), `repeated` (in one step more).
     """
-    reader = ShardReader(shards)
-    order: TrainingOrder | EvaluationOrder
-    if split == "train":
-        order = TrainingOrder(reader.shard_lengths, batch, seed, window, tail)
-        dropped = order.dropped
-    else:
-        order, dropped = EvaluationOrder(len(reader), batch), 0
-    if ranks < 1 or workers < 0 or epoch < 0:
+    if options.ranks < 1 or options.workers < 0 or options.epoch < 0:
         raise UserError(
-            f"--ranks {ranks} --workers {workers} --epoch {epoch}: there is at least one rank, and "
-            "workers and epochs count from 0."
+            f"--ranks {options.ranks} --workers {options.workers} --epoch {options.epoch}: there "
+            "is at least one rank, and workers and epochs count from 0."
         )
-    first = epoch * order.steps
+    reader = ShardReader(options.shards)
+    order: TrainingOrder | EvaluationOrder
+    if options.split == "train":
+        order = _training_order(reader, options)
+        counts = training_plan(order, options.ranks)
+        facts, rows = counts._asdict(), plan_rows(counts)
+    else:
+        order = EvaluationOrder(len(reader), options.batch)
+        facts, rows = _evaluation_facts(reader, order, options.ranks)
+    first, ranks = options.epoch * order.steps, range(options.ranks)
     steps = [
-        [reader.keys[order.slots(step, rank, ranks).samples].tolist() for rank in range(ranks)]
+        [reader.keys[order.slots(step, rank, len(ranks)).samples].tolist() for rank in ranks]
         for step in range(first, first + order.steps)
     ]
-    return {
-        "split": split,
+    named = {name: getattr(options, name) for name in ("split", "epoch", "tail", "workers")}
+    return {**facts, **named, "steps": steps}, rows
+
+
+def _training_order(reader: ShardReader, options: argparse.Namespace) -> TrainingOrder:
+    sampling: Sampling | None = None
+    if options.repeat_factor is not None:
+        sampling = RepeatFactor(options.repeat_factor)
+    elif options.class_balanced:
+        sampling = ClassBalanced()
+    return training_order(
+        reader,
+        options.batch,
+        sampling,
+        options.group_by_aspect_ratio,
+        seed=options.seed,
+        shuffle_window=options.window,
+        tail=options.tail,
+        accumulate=options.accumulate,
+    )
+
+
+def _evaluation_facts(
+    reader: ShardReader, order: EvaluationOrder, ranks: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    shares = [
+        len(order.slots(step, rank, ranks).samples)
+        for step in range(order.steps)
+        for rank in range(ranks)
+    ]
+    share = f"{min(shares)} to {max(shares)}" if min(shares) < max(shares) else f"{shares[0]}"
+    facts = {
         "images": len(reader),
         "shards": len(reader.shard_lengths),
-        "images_per_step": batch,
-        "dropped": max(dropped, 0),
-        "repeated": max(-dropped, 0),
-        "epoch": epoch,
-        "seed": seed,
-        "shuffle_window": window,
-        "tail": tail,
+        "images_per_step": order.batch,
         "ranks": ranks,
-        "workers": workers,
-        "steps": steps,
+        "dropped": 0,
+        "repeated": 0,
     }
+    rows = {
+        "images": str(len(reader)),
+        "shards": str(len(reader.shard_lengths)),
+        "steps": f"{order.steps} of {order.batch} images over all ranks",
+        "ranks": f"{ranks}, each reads {share} images of a step",
+        "tail": "every image is in exactly one step",
+    }
+    return facts, rows
 
 
-def _print_table(plan: dict[str, Any]) -> None:
+def _print_table(plan: dict[str, Any], rows: dict[str, str]) -> None:
     console = Console()
     table = Table(title=f"Epoch {plan['epoch']} of {plan['split']}", show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    smallest, largest = _shares(plan)
-    share = f"{largest}" if smallest == largest else f"{smallest} to {largest}"
-    rows = {
-        "images": plan["images"],
-        "shards": plan["shards"],
-        "steps": f"{len(plan['steps'])} of {plan['images_per_step']} images over all ranks",
-        "ranks": f"{plan['ranks']}, each reads {share} images of a step",
-        "tail": _tail(plan),
-    }
-    if plan["split"] == "train":
-        rows["order"] = (
-            f"seed {plan['seed']}, shuffled in windows of {plan['shuffle_window']} shards"
-        )
     for name, value in rows.items():
-        table.add_row(name, str(value))
+        table.add_row(name, value)
     console.print(table)
     console.print(_first_steps(plan))
 
@@ -130,19 +142,6 @@ def _abbreviated(keys: list[str]) -> str:
     return " ".join(keys[:KEYS_SHOWN]) + (f" +{more}" if more > 0 else "")
 
 
-def _shares(plan: dict[str, Any]) -> tuple[int, int]:
-    lengths = [len(keys) for step in plan["steps"] for keys in step]
-    return min(lengths), max(lengths)
-
-
-def _tail(plan: dict[str, Any]) -> str:
-    if plan["dropped"]:
-        return f"{plan['dropped']} left out in this epoch; each epoch leaves out others"
-    if plan["repeated"]:
-        return f"the epoch's first {plan['repeated']} images fill up its last step"
-    return "every image is in exactly one step"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = ShortErrorParser(
         prog="lit-detseg plan",
@@ -159,5 +158,21 @@ def _parser() -> argparse.ArgumentParser:
         "--window", type=int, default=DEFAULT_SHUFFLE_WINDOW, help="shards mixed with each other"
     )
     parser.add_argument("--tail", choices=["drop", "wrap"], default="drop", help="of an epoch")
+    parser.add_argument("--accumulate", type=int, default=1, help="steps per optimiser step")
+    sampling = parser.add_mutually_exclusive_group()
+    sampling.add_argument(
+        "--repeat-factor",
+        type=float,
+        metavar="SHARE",
+        help="repeat images of classes that fewer images show",
+    )
+    sampling.add_argument(
+        "--class-balanced", action="store_true", help="ask for every class equally often"
+    )
+    parser.add_argument(
+        "--group-by-aspect-ratio",
+        action="store_true",
+        help="show images of one orientation in each optimiser step",
+    )
     parser.add_argument("--json", action="store_true", help="print all steps, for programs")
     return parser

@@ -1,32 +1,41 @@
 """Which sample stands at which position of which epoch, and which rank reads it: arithmetic only.
 
-The order of an epoch is a function of (shard lengths, seed, epoch, window), never of the number of
-ranks, workers or restarts, so a resume at step g computes its position and needs no saved state.
+The order of an epoch is a function of (shard lengths, seed, epoch, window) and of what the index
+says of each image (its copies, its group), never of the number of ranks, workers or restarts, so a
+resume at step g computes its position and needs no saved state.
 
 Names:
     sample:   number of an image in stored order, 0 .. N - 1.
     position: place in an epoch; what stands there differs from epoch to epoch.
     step:     one forward pass on all ranks together; `accumulate` of them make an optimiser step.
 
-Random numbers are hashes of (seed, epoch, stream, number), not draws of a generator: numpy does
-not promise that its next release permutes alike (NEP 19), and a checkpoint outlives a release.
+Random numbers are hashes of (seed, epoch, stream, number), not draws of a generator: see
+`hashing.py`.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from lit_detseg.data.epoch_order import (
+    UNIT,
+    Epoch,
+    batches_of_one_group,
+    companions_of,
+    copies_of_epoch,
+    epoch_order,
+    image_seeds,
+    whole_units,
+)
 from lit_detseg.structures import UserError
 
 Tail = Literal["drop", "wrap"]
 
 DEFAULT_SEED = 0
 DEFAULT_SHUFFLE_WINDOW = 16
-
-# The streams of random numbers that one seed gives.
-_SHARDS, _SAMPLES, _IMAGES = 1, 2, 3
+NO_SAMPLING = "none"  # the name of listing each image once
 
 
 class Slots(NamedTuple):
@@ -50,21 +59,32 @@ class Order(Protocol):
         """What `rank` of `ranks` reads at `step`, counted from the start of training."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingOrder:
     """Each epoch: permute the shards, take windows of them, permute the samples in each window.
 
+    With shuffle_window >= shards this is a full shuffle. With fewer, every image may still stand
+    anywhere, but neighbours are no strangers: the next image is of the same shard with probability
+    1 / shuffle_window (of equal shards), which matters where shards were packed in a sorted order.
+
     Args:
-        shard_lengths: samples per shard, in stored order.
+        shard_lengths: samples per shard, in stored order; N in all.
         batch: images per step over all ranks.
         seed: any integer from 0.
         shuffle_window: shards whose samples are mixed with each other, and thus open at a time.
         tail: what happens to the samples behind the last whole optimiser step of an epoch. `drop`
             leaves them out (another epoch drops others); `wrap` fills up with the first positions.
         accumulate: steps per optimiser step. An epoch holds whole optimiser steps only.
+        companions: further samples per image, to be mixed into it.
+        copies: (N,) how often an epoch is to list each sample, on average over the epochs; an
+            epoch lists it floor or ceil times, and has the same length in each. Not given: once.
+        sampling: the name of what made `copies`.
+        groups: (N,) the group of each sample, of which an optimiser step shows only one. A batch
+            waits for its last member: where a window holds a batch of each group, it draws from
+            two neighbouring windows at most. Not given: all are one group.
 
     Raises:
-        UserError: when there is no sample, or fewer than one optimiser step takes.
+        UserError: when there is no sample, or fewer (in a group) than one optimiser step takes.
     """
 
     shard_lengths: tuple[int, ...]
@@ -73,27 +93,35 @@ class TrainingOrder:
     shuffle_window: int = DEFAULT_SHUFFLE_WINDOW
     tail: Tail = "drop"
     accumulate: int = 1
+    companions: int = 0
+    copies: np.ndarray | None = None
+    sampling: str = NO_SAMPLING
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check_not_empty(self.num_samples)
-        for name in ("batch", "shuffle_window", "accumulate"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)} must be at least 1.")
-        if self.tail not in ("drop", "wrap"):
-            raise UserError(f"tail = {self.tail!r} must be `drop` or `wrap`.")
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"seed = {self.seed} must be from 0 to 2^63 - 1.")
-        if self.tail == "drop" and self.num_samples < self.images_per_optimiser_step:
-            raise UserError(
-                f"The set holds {self.num_samples} images, fewer than one batch of "
-                f"{self.images_per_optimiser_step}, so that tail = drop would leave none. "
-                f"Use tail = wrap or a batch of at most {self.num_samples}."
-            )
+        _check_options(self)
+        smallest = int(self._totals.min())
+        if self.tail == "wrap" or smallest >= self.images_per_optimiser_step:
+            return
+        group = instead = ""
+        if len(self._totals) > 1:
+            group, instead = (" of one orientation", ", or no grouping")
+        raise UserError(
+            f"An epoch lists {smallest} images{group}, fewer than one batch of "
+            f"{self.images_per_optimiser_step}, so that tail = drop would never show them. "
+            f"Use tail = wrap or a batch of at most {smallest}{instead}."
+        )
 
     @property
     def num_samples(self) -> int:
         """Images in the set."""
         return sum(self.shard_lengths)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that an epoch lists, copies counted; N without sampling."""
+        return int(self._totals.sum())
 
     @property
     def images_per_optimiser_step(self) -> int:
@@ -103,33 +131,64 @@ class TrainingOrder:
     @property
     def steps(self) -> int:
         """Steps per epoch, a multiple of `accumulate`."""
-        whole, rest = divmod(self.num_samples, self.images_per_optimiser_step)
-        return (whole + (self.tail == "wrap" and rest > 0)) * self.accumulate
+        whole, rest = np.divmod(self._totals, self.images_per_optimiser_step)
+        wrapped = (rest > 0) if self.tail == "wrap" else 0
+        return int((whole + wrapped).sum()) * self.accumulate
 
     @property
     def dropped(self) -> int:
-        """Images that an epoch leaves out; below 0, the number it shows once more."""
-        return self.num_samples - self.steps * self.batch
+        """Listed images that an epoch leaves out; below 0, the number it shows once more."""
+        return self.images_per_epoch - self.steps * self.batch
 
     def epoch(self, epoch: int) -> np.ndarray:
-        """The sample at each position of `epoch`, (N,) int64: a permutation."""
-        return _epoch_order(self.shard_lengths, self.seed, epoch, self.shuffle_window)
+        """The sample at each position of `epoch`, int64.
+
+        A permutation of all N, unless samples have copies. With groups and tail = wrap, those that
+        fill up the last batches are part of it.
+        """
+        return _epoch_of(self, epoch).samples
 
     def slots(self, step: int, rank: int = 0, ranks: int = 1) -> Slots:
         """What `rank` of `ranks` reads at `step`, counted from the start of training.
 
         Step g of an epoch owns the positions [g batch, (g + 1) batch); a rank takes its
-        contiguous share. Positions from N on (tail = wrap) are the first ones again, with seeds
-        of their own.
+        contiguous share. Positions behind the last (tail = wrap) are the first ones again, with
+        seeds of their own.
 
         Raises:
             UserError: when the ranks cannot share a batch equally.
         """
         share = images_per_step(self.batch, ranks) // ranks
-        epoch, step = divmod(step, self.steps)
-        positions = step * self.batch + rank * share + np.arange(share)
-        samples = self.epoch(epoch)[positions % self.num_samples]
-        return Slots(samples, image_seeds(self.seed, epoch, positions))
+        epoch, step_of_epoch = divmod(step, self.steps)
+        positions = step_of_epoch * self.batch + rank * share + np.arange(share)
+        listed = _epoch_of(self, epoch)
+        companions = None
+        if self.companions:
+            companions = companions_of(listed, self.seed, epoch, positions, self.companions)
+        return Slots(
+            samples=listed.samples[positions % len(listed.samples)],
+            seeds=image_seeds(self.seed, epoch, positions),
+            companions=companions,
+            step=step // self.accumulate,
+            run_seed=self.seed,
+        )
+
+    @cached_property
+    def _groups(self) -> np.ndarray:
+        return np.zeros(self.num_samples, np.int64) if self.groups is None else self.groups
+
+    @cached_property
+    def _units(self) -> np.ndarray | None:
+        return None if self.copies is None else whole_units(self.copies, self._groups)
+
+    @cached_property
+    def _totals(self) -> np.ndarray:
+        """Images that an epoch lists of each group, the same number in every epoch."""
+        names, sizes = np.unique(self._groups, return_counts=True)
+        if self._units is None:
+            return sizes
+        totals = np.array([self._units[self._groups == name].sum() for name in names]) // UNIT
+        return totals[totals > 0]
 
 
 @dataclass(frozen=True)
@@ -187,47 +246,37 @@ def images_per_step(total_batch_size: int, ranks: int, accumulate: int = 1) -> i
     return total_batch_size // accumulate
 
 
-def image_seeds(seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
-    """One number per image and epoch for all that is random about it (augmentation, sampling).
-
-    Args:
-        seed: of the run.
-        epoch: from 0.
-        positions: (B,) places in the epoch.
-
-    Returns:
-        (B,) int64 in [0, 2^63).
-    """
-    return (_hash(positions, seed, epoch, _IMAGES) >> np.uint64(1)).astype(np.int64)
-
-
 @lru_cache(maxsize=2)  # an epoch, and the next one while it is prefetched
-def _epoch_order(
-    shard_lengths: tuple[int, ...], seed: int, epoch: int, shuffle_window: int
-) -> np.ndarray:
-    shards = np.arange(len(shard_lengths))
-    place_of_shard = np.argsort(np.argsort(_hash(shards, seed, epoch, _SHARDS), kind="stable"))
-    window_of_shard = place_of_shard // shuffle_window
-    window = np.repeat(window_of_shard, shard_lengths)
-    shuffled = _hash(np.arange(len(window)), seed, epoch, _SAMPLES)
-    order = np.lexsort((shuffled, window))  # by window, then at random
-    order.flags.writeable = False  # shared by all who ask
-    return order
+def _epoch_of(order: TrainingOrder, epoch: int) -> Epoch:
+    copies = None
+    if order._units is not None:
+        copies = copies_of_epoch(order._units, order._groups, order.seed, epoch)
+    listed = epoch_order(order.shard_lengths, order.seed, epoch, order.shuffle_window, copies)
+    if order.groups is not None:
+        groups = order.groups[listed.samples]
+        batch, wrap = order.images_per_optimiser_step, order.tail == "wrap"
+        places = batches_of_one_group(groups, batch, wrap)
+        listed = listed._replace(samples=listed.samples[places], windows=listed.windows[places])
+    for array in listed:
+        array.flags.writeable = False  # shared by all who ask
+    return listed
 
 
-def _hash(numbers: np.ndarray, *stream: int) -> np.ndarray:
-    """splitmix64 (Steele, Lea, Flood 2014, section 3) of each number within a stream."""
-    state = np.zeros(1, dtype=np.uint64)
-    for part in stream:
-        state = _splitmix64(state + np.uint64(part))
-    return _splitmix64(state + _splitmix64(numbers.astype(np.uint64)))
-
-
-def _splitmix64(state: np.ndarray) -> np.ndarray:
-    mixed = state + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+def _check_options(order: TrainingOrder) -> None:
+    for name, least in (("batch", 1), ("shuffle_window", 1), ("accumulate", 1), ("companions", 0)):
+        if getattr(order, name) < least:
+            raise UserError(f"{name} = {getattr(order, name)} must be at least {least}.")
+    if order.tail not in ("drop", "wrap"):
+        raise UserError(f"tail = {order.tail!r} must be `drop` or `wrap`.")
+    if not 0 <= order.seed < 2**63:
+        raise UserError(f"seed = {order.seed} must be from 0 to 2^63 - 1.")
+    for name in ("copies", "groups"):
+        array = getattr(order, name)
+        if array is not None and array.shape != (order.num_samples,):
+            raise UserError(
+                f"{name} has shape {array.shape}, but there are {order.num_samples} images: "
+                "give one number for each."
+            )
 
 
 def _check_not_empty(num_samples: int) -> None:

@@ -1,6 +1,6 @@
 """What Lightning and the YAML see of the data: shards in, batches out."""
 
-from typing import Any, Literal
+from typing import Any
 
 from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
@@ -11,11 +11,14 @@ from lit_detseg.data.order import (
     DEFAULT_SEED,
     DEFAULT_SHUFFLE_WINDOW,
     EvaluationOrder,
+    Order,
     Tail,
     TrainingOrder,
     images_per_step,
 )
-from lit_detseg.data.shards import ShardReader, agreed_label_map
+from lit_detseg.data.plan import plan_rows, training_plan
+from lit_detseg.data.sampling import Sampling, training_order
+from lit_detseg.data.shard_sets import DEFAULT_CACHE_GB, Split, shard_sets
 from lit_detseg.data.stream import (
     continued_step,
     recount,
@@ -23,18 +26,8 @@ from lit_detseg.data.stream import (
     steps_trained,
     stream_state,
 )
-from lit_detseg.data.transforms import Transform
-from lit_detseg.structures import LabelMap, UserError
-
-Split = Literal["train", "val", "test", "predict"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test", "predict")
-# The sets that a word of the Trainer and of the command line reads.
-SPLITS_OF: dict[str | None, tuple[Split, ...]] = {
-    "fit": ("train", "val"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
+from lit_detseg.data.transforms.base import Transform, companions_of
+from lit_detseg.structures import LabelMap
 
 
 class ShardDataModule(LightningDataModule):
@@ -44,7 +37,8 @@ class ShardDataModule(LightningDataModule):
     Lightning's is needed or used, whatever `use_distributed_sampler` says.
 
     Args:
-        train: folder of the training shards, or several folders read as one set.
+        train: folder or URL (`https://`, `s3://`) of the training shards, or several of them read
+            as one set.
         val: likewise, for validation.
         test: likewise, for `lit-detseg test`.
         predict: likewise, for `lit-detseg predict`.
@@ -61,6 +55,15 @@ class ShardDataModule(LightningDataModule):
         eval_transforms: changes of all other images.
         size_divisor: padded height and width are multiples of it.
         train_on_difficult: train on objects that are marked difficult (VOC).
+        masks: give the model and the metric the instances' masks.
+        sampling: how often an epoch shows each image, `RepeatFactor` for example; not given: once.
+        group_by_aspect_ratio: show only high or only wide images in each optimiser step, so that
+            less is padded.
+        cache_dir: where a node keeps remote shards; not given: `LIT_DETSEG_CACHE`, else a folder
+            in the node's temporary one.
+        cache_gb: 10^9 bytes of remote shards that a node may keep.
+        cache_local: read folders through the cache too, from a slow shared file system.
+        storage_options: of the remote store, see `ShardCache`; passwords belong in the environment.
         allow_changed_stream: continue a checkpoint though seed, batch size, tail, window or
             training shards have changed, from the same place of the same epoch.
     """
@@ -83,11 +86,24 @@ class ShardDataModule(LightningDataModule):
         eval_transforms: list[Transform] | None = None,
         size_divisor: int = 32,
         train_on_difficult: bool = False,
+        masks: bool = False,
+        sampling: Sampling | None = None,
+        group_by_aspect_ratio: bool = False,
+        cache_dir: str | None = None,
+        cache_gb: float = DEFAULT_CACHE_GB,
+        cache_local: bool = False,
+        storage_options: dict[str, Any] | None = None,
         allow_changed_stream: bool = False,
     ) -> None:
         super().__init__()
-        given = {"train": train, "val": val, "test": test, "predict": predict}
-        self.folders = {split: _as_list(folders) for split, folders in given.items()}
+        self.sets = shard_sets(
+            {"train": train, "val": val, "test": test, "predict": predict},
+            cache_dir=cache_dir,
+            cache_gb=cache_gb,
+            cache_local=cache_local,
+            storage_options=storage_options,
+        )
+        self.folders = self.sets.folders
         self.total_batch_size = total_batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -104,8 +120,11 @@ class ShardDataModule(LightningDataModule):
         )
         self.size_divisor = size_divisor
         self.train_on_difficult = train_on_difficult
+        self.masks = masks
+        self.sampling = sampling
+        self.group_by_aspect_ratio = group_by_aspect_ratio
         self.allow_changed_stream = allow_changed_stream
-        self._readers: dict[Split, ShardReader] = {}
+        self._order: TrainingOrder | None = None
         self._loaders: list[StepLoader] = []
         self._restored: dict[str, Any] = {}  # the checkpoint's state, until training goes on
 
@@ -123,50 +142,45 @@ class ShardDataModule(LightningDataModule):
 
         Under a trainer those are the sets of its word, otherwise all that were given.
         """
-        word = None if self.trainer is None else self.trainer.state.fn
-        given = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
-        if not given:
-            names = ", ".join(f"data.{split}" for split in SPLITS_OF.get(word, SPLITS))
-            raise UserError(f"No shards were given. Set {names}.")
-        return agreed_label_map({f"data.{s}": self._reader(s).label_map for s in given})
+        return self.sets.label_map(None if self.trainer is None else self.trainer.state.fn)
 
-    @property
-    def num_train_images(self) -> int:
-        """Images in the training set, including those that an epoch's tail leaves out."""
-        return len(self._reader("train"))
+    def num_images(self, split: Split) -> int:
+        """Images in the sets of a split, including those that an epoch's tail leaves out."""
+        return len(self.sets.reader(split))
 
-    @property
-    def num_val_images(self) -> int:
-        """Images in the validation set."""
-        return len(self._reader("val"))
-
-    @property
-    def num_test_images(self) -> int:
-        """Images in the test set."""
-        return len(self._reader("test"))
+    def plan_lines(self) -> list[str]:
+        """What training will read, by how many ranks, in words."""
+        ranks = 1 if self.trainer is None else self.trainer.world_size
+        rows = plan_rows(training_plan(self._training_order(), ranks))
+        if self.folders["val"]:
+            rows["validation"] = f"{self.num_images('val')} images, each of them once"
+        return [f"  {name:<11} {value}" for name, value in rows.items()]
 
     def setup(self, stage: str) -> None:
         """Find out before the first batch whether sets and batch sizes fit together."""
         _ = self.label_map
         if stage == "fit":
             self._training_order()
+            self.sets.require_room("train", self.shuffle_window)
 
     def teardown(self, stage: str) -> None:
         """End the workers."""
         for loader in self._loaders:
             loader.close()
         self._loaders.clear()
+        self.sets.close()
 
     def train_dataloader(self) -> PositionedLoader:
         """This rank's training batches, from where training stands to the end of the epoch."""
         batches = BatchReader(
-            self._reader("train"),
+            self.sets.reader("train"),
             self.train_transforms,
             training=True,
             train_on_difficult=self.train_on_difficult,
             size_divisor=self.size_divisor,
+            masks=self.masks,
         )
-        order = self._training_order()
+        order = self._fetched_ahead("train", self._training_order())
         steps = None if self.trainer is None else self._steps_to_train
         loader = PositionedLoader(batches, order, steps=steps, **self._loader_options())
         if self._restored:
@@ -207,23 +221,21 @@ class ShardDataModule(LightningDataModule):
             continued_step(state_dict, self._stream_state(0), self.allow_changed_stream)
             self._restored = state_dict
 
-    def _reader(self, split: Split) -> ShardReader:
-        if split not in self._readers:
-            folders = self.folders[split]
-            if not folders:
-                raise UserError(f"No {split} shards were given. Set `--data.{split}=FOLDER`.")
-            self._readers[split] = ShardReader(folders)
-        return self._readers[split]
-
     def _training_order(self) -> TrainingOrder:
-        return TrainingOrder(
-            self._reader("train").shard_lengths,
-            self._images_per_step(),
-            self.seed,
-            self.shuffle_window,
-            self.tail,
-            self._accumulate,
-        )
+        batch = self._images_per_step()
+        if self._order is None or self._order.batch != batch:
+            self._order = training_order(
+                self.sets.reader("train"),
+                batch,
+                sampling=self.sampling,
+                group_by_aspect_ratio=self.group_by_aspect_ratio,
+                seed=self.seed,
+                shuffle_window=self.shuffle_window,
+                tail=self.tail,
+                accumulate=self._accumulate,
+                companions=companions_of(self.train_transforms),
+            )
+        return self._order
 
     def _images_per_step(self) -> int:
         ranks = 1 if self.trainer is None else self.trainer.world_size
@@ -234,14 +246,20 @@ class ShardDataModule(LightningDataModule):
         return 1 if self.trainer is None else self.trainer.accumulate_grad_batches
 
     def _eval_loader(self, split: Split) -> StepLoader:
-        reader = self._reader(split)
-        batches = BatchReader(reader, self.eval_transforms, size_divisor=self.size_divisor)
+        reader = self.sets.reader(split)
+        batches = BatchReader(
+            reader, self.eval_transforms, size_divisor=self.size_divisor, masks=self.masks
+        )
         as_in_training = max(self.total_batch_size // self._accumulate, 1)
         images = as_in_training if self.eval_batch_size is None else self.eval_batch_size
-        order = EvaluationOrder(len(reader), images)
+        order = self._fetched_ahead(split, EvaluationOrder(len(reader), images))
         loader = StepLoader(batches, order, **self._loader_options())
         self._loaders.append(loader)
         return loader
+
+    def _fetched_ahead(self, split: Split, order: Order) -> Order:
+        read_ahead = self.num_workers * self.prefetch_factor
+        return self.sets.fetched_ahead(split, order, self.trainer, read_ahead)
 
     def _loader_options(self) -> dict[str, Any]:
         # Rank and world size are known here, in the training process; a worker process that is
@@ -268,10 +286,4 @@ class ShardDataModule(LightningDataModule):
         self._restored = {}
 
     def _stream_state(self, step: int) -> dict[str, Any]:
-        return stream_state(self._training_order(), self._reader("train").sha256, step)
-
-
-def _as_list(folders: str | list[str] | None) -> list[str]:
-    if folders is None:
-        return []
-    return [folders] if isinstance(folders, str) else list(folders)
+        return stream_state(self._training_order(), self.sets.reader("train").sha256, step)

@@ -7,11 +7,13 @@ generator's state matters.
 
 from typing import Any
 
-from lit_detseg.data.order import TrainingOrder
+from lit_detseg.data.order import NO_SAMPLING, TrainingOrder
 from lit_detseg.structures import UserError
 
-# What decides which image stands where. The number of ranks does not, nor does accumulation.
-_IDENTITY = ("seed", "total_batch_size", "tail", "shuffle_window", "train_sets")
+# What decides which image stands where, and what a checkpoint meant that does not say it yet. The
+# number of ranks does not decide, nor does accumulation. Companions do not stand anywhere.
+_ADDED = {"sampling": NO_SAMPLING, "group_by_aspect_ratio": False}
+_IDENTITY = ("seed", "total_batch_size", "tail", "shuffle_window", "train_sets", *_ADDED)
 
 
 def steps_trained(trainer: Any) -> int:
@@ -50,6 +52,8 @@ def stream_state(order: TrainingOrder, train_sets: tuple[str, ...], step: int) -
         "tail": order.tail,
         "shuffle_window": order.shuffle_window,
         "train_sets": list(train_sets),
+        "sampling": order.sampling,
+        "group_by_aspect_ratio": order.groups is not None,
         "images_per_step": order.batch,
         "steps_per_epoch": order.steps,
         "step": step,
@@ -71,6 +75,7 @@ def continued_step(stored: dict[str, Any], current: dict[str, Any], allow_change
     Raises:
         UserError: when the stream is a different one and this is not allowed.
     """
+    stored = {**_ADDED, **stored}
     changed = [name for name in _IDENTITY if stored[name] != current[name]]
     if changed and not allow_changed:
         raise UserError(

@@ -164,7 +164,8 @@ class DetectionModule(LightningModule):
         self.metric.reset()
 
     def _check_image_count(self, prefix: str) -> None:
-        expected = getattr(self._data_module, f"num_{prefix}_images", None)
+        count_images = getattr(self._data_module, "num_images", None)
+        expected = None if count_images is None else count_images(prefix)
         counted = getattr(self.metric, "num_images", None)
         limit = getattr(self.trainer, f"limit_{prefix}_batches")
         if limit == 1.0 and None not in (expected, counted) and expected != counted:

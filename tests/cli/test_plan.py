@@ -6,8 +6,10 @@ import pytest
 
 from lit_detseg.cli.plan import main
 from lit_detseg.data import ShapesDataModule
+from lit_detseg.data.sampling import RepeatFactor, training_order
+from lit_detseg.data.shards import ShardReader
 from lit_detseg.structures import UserError
-from tests.data.shard_sets import write_numbered
+from tests.data.shard_sets import write_numbered, write_shapes
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,41 @@ def test_a_wrapped_tail_is_counted(folder, capsys):
     assert planned["steps"][2][0][3] == planned["steps"][0][0][0]
 
 
+def test_sampling_grouping_and_accumulation_are_planned(tmp_path, capsys):
+    folder = str(write_shapes(tmp_path / "set", images=12))
+    options = [
+        "--repeat-factor",
+        "1",
+        "--group-by-aspect-ratio",
+        "--accumulate",
+        "2",
+        "--batch",
+        "2",
+    ]
+
+    planned = plan(capsys, folder, *options, "--ranks", "2", "--tail", "wrap", "--epoch", "1")
+    main([folder, *options, "--tail", "wrap"])
+
+    order = training_order(
+        ShardReader([folder]), 2, RepeatFactor(1.0), True, tail="wrap", accumulate=2
+    )
+    steps = range(order.steps, 2 * order.steps)
+    keys = ShardReader([folder]).keys
+    expected = [keys[order.slots(step).samples].tolist() for step in steps]
+    assert [sum(step, []) for step in planned["steps"]] == expected
+    assert planned["sampling"] == "RepeatFactor(threshold=1.0)"
+    assert planned["group_by_aspect_ratio"]
+    assert planned["images_per_epoch"] == order.images_per_epoch > 12
+    printed = capsys.readouterr().out
+    assert "2 make an optimiser step of 4" in printed
+    assert "one orientation" in printed
+    assert plan(capsys, folder, "--class-balanced")["sampling"] == "ClassBalanced()"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        pytest.param(["--batch", "4"], "3 left out in this epoch", id="drop"),
+        pytest.param(["--batch", "4"], "3 left out of each epoch", id="drop"),
         pytest.param(["--batch", "4", "--tail", "wrap"], "first 1 images fill up", id="wrap"),
         pytest.param(["--split", "val"], "every image is in exactly one step", id="evaluation"),
     ],
@@ -81,6 +114,8 @@ def test_people_are_told_what_happens_to_the_tail(folder, capsys, arguments, sen
         pytest.param(["--ranks", "3", "--batch", "4"], "cannot be shared by 3", id="ranks"),
         pytest.param(["--ranks", "0"], "at least one rank", id="no rank"),
         pytest.param(["--batch", "12"], "fewer than one batch of 12", id="batch"),
+        pytest.param(["--repeat-factor", "2"], "at most 1", id="threshold"),
+        pytest.param(["--repeat-factor", "1", "--class-balanced"], "not allowed with", id="two"),
         pytest.param(["--batch", "x"], "invalid int value", id="no number"),
     ],
 )

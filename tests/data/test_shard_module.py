@@ -10,6 +10,8 @@ from jsonargparse import ArgumentParser
 from lightning import LightningDataModule, Trainer
 
 from lit_detseg.data import CocoDataModule, ShapesDataModule, ShardDataModule, VOCDataModule
+from lit_detseg.data.records import Object
+from lit_detseg.data.sampling import RepeatFactor
 from lit_detseg.data.transforms import (
     RandomHorizontalFlip,
     ResizeShortestSide,
@@ -81,7 +83,7 @@ def test_a_data_module_works_in_a_plain_loop(folder):
 def test_what_is_known_without_opening_a_shard(folder, tmp_path):
     module = data(folder, val=folder)
     assert module.label_map == LabelMap(("cat", "dog"))
-    assert (module.num_train_images, module.num_val_images) == (IMAGES, IMAGES)
+    assert module.num_images("train") == module.num_images("val") == IMAGES
     other = write_shards(
         tmp_path / "set",
         [raw_sample("a", np.zeros((8, 8, 3), np.uint8))],
@@ -164,3 +166,51 @@ def test_torchvisions_transforms_can_stand_in_a_recipe():
     (transform,) = module.train_transforms
     assert isinstance(transform, TorchvisionTransform)
     assert transform.transform.brightness == (0.7, 1.3)
+
+
+def test_masks_travel_to_the_targets_where_they_are_asked_for(shards):
+    batches = {}
+    for masks in (False, True):
+        module = data(str(shards / "train"), masks=masks)
+        packed = next(iter(module.train_dataloader()))
+        batches[masks] = module.on_after_batch_transfer(packed, 0)
+    assert all(target.masks is None for target in batches[False].targets)
+    assert sum(len(target.boxes) for target in batches[True].targets) > 0
+    for target in batches[True].targets:
+        assert len(target.masks.polygons) == len(target.boxes)
+        assert (target.masks.count_bytes > 0).all()  # drawn shapes come as run lengths
+
+
+def test_sampling_and_grouping_reach_the_order(tmp_path):
+    """Two high images and four wide ones; the only dog is on one of the wide ones."""
+    sizes = [(8, 4), (8, 4), (4, 8), (4, 8), (4, 8), (4, 8)]
+    objects = [Object(box=(0.0, 0.0, 2.0, 2.0), label=int(n == 5), area=4.0) for n in range(6)]
+    images = [
+        raw_sample(f"{n}", np.zeros((*size, 3), np.uint8), [objects[n]])
+        for n, size in enumerate(sizes)
+    ]
+    folder = str(write_shards(tmp_path / "set", images))
+    options = {"total_batch_size": 2, "sampling": RepeatFactor(0.7), "group_by_aspect_ratio": True}
+    module = data(folder, **options)
+
+    steps = [
+        [t.image_id for t in module.on_after_batch_transfer(packed, 0).targets]
+        for packed in module.train_dataloader()
+    ]
+
+    # The dog's share is 1 / 6: sqrt(0.7 x 6) = 2.05 copies, and those of the cats 1.
+    shown = [key for step in steps for key in step]
+    assert shown.count("5") >= 2
+    assert all(len({key in "01" for key in step}) == 1 for step in steps)
+    assert any("RepeatFactor(threshold=0.7) lists" in line for line in module.plan_lines())
+    assert any("one orientation" in line for line in module.plan_lines())
+
+
+def test_the_plan_says_what_an_epoch_reads(folder):
+    lines = [" ".join(line.split()) for line in data(folder, val=folder).plan_lines()]
+    assert "images 21" in lines
+    assert "shards 6" in lines
+    assert "steps 5 of 4 images over all ranks" in lines
+    assert "ranks 1, each reads 4 images of a step" in lines
+    assert "tail 1 left out of each epoch, others every time" in lines
+    assert "validation 21 images, each of them once" in lines

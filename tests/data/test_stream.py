@@ -1,19 +1,26 @@
 """What a checkpoint says about the stream of images, and what a run makes of it."""
 
+import numpy as np
 import pytest
 from lightning import Trainer
 
 from lit_detseg.data.order import TrainingOrder
+from lit_detseg.data.sampling import RepeatFactor
 from lit_detseg.data.stream import continued_step, stream_state
 from lit_detseg.structures import UserError
 from tests.data.diary import BATCH, IMAGES, STEPS, WORKERS, Diary, data, expected, fit
-from tests.data.shard_sets import write_numbered
+from tests.data.shard_sets import write_numbered, write_shapes
 
 SET = ("a" * 64,)
+ADDED = ("sampling", "group_by_aspect_ratio")
 
 
 def state(step=0, sets=SET, lengths=(10, 10), batch=4, **options):
     return stream_state(TrainingOrder(lengths, batch, **options), sets, step)
+
+
+SAMPLED = {"copies": np.full(20, 1.25), "sampling": "RepeatFactor(threshold=0.1)"}
+GROUPED = {"groups": np.arange(20) % 2}
 
 
 @pytest.mark.parametrize("step", [0, 3, 5, 17])
@@ -34,6 +41,10 @@ def test_another_accumulation_goes_on_with_the_same_image():
         pytest.param({"seed": 5}, "seed = 0 there, seed = 5 here", id="seed"),
         pytest.param({"batch": 2}, "total_batch_size = 4 there, total_batch_size = 2", id="batch"),
         pytest.param({"tail": "wrap"}, "tail = drop there, tail = wrap here", id="tail"),
+        pytest.param(
+            SAMPLED, r"sampling = none there, sampling = RepeatF.*0.1\) here", id="sampling"
+        ),
+        pytest.param(GROUPED, "group_by_aspect_ratio = False there", id="grouping"),
         pytest.param({"shuffle_window": 3}, "shuffle_window = 16 there", id="window"),
         pytest.param({"sets": ("b" * 64,)}, r"\['aaaaaaaaaaaa'\] there", id="data set"),
     ],
@@ -47,6 +58,17 @@ def test_an_allowed_change_goes_on_at_the_same_place_of_the_same_epoch():
     # 20 images: 7 steps of 4 are epoch 1, image 8; of batches of 2 and of 5 this is
     assert continued_step(state(7), state(batch=2), allow_changed=True) == 10 + 8 // 2
     assert continued_step(state(7), state(batch=5), allow_changed=True) == 4 + 8 // 5
+
+
+def test_companions_may_change_as_other_transforms_may():
+    assert continued_step(state(7), state(companions=3), allow_changed=False) == 7
+
+
+def test_a_checkpoint_from_before_sampling_existed_goes_on():
+    old = {name: value for name, value in state(7).items() if name not in ADDED}
+    assert continued_step(old, state(), allow_changed=False) == 7
+    with pytest.raises(UserError, match="sampling = none there"):
+        continued_step(old, state(**SAMPLED), allow_changed=False)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +85,21 @@ def test_a_checkpoint_goes_on_with_exactly_the_next_images(folder, tmp_path, sav
     resumed = fit(Diary(), data(folder, **workers), ckpt_path=path)
 
     assert resumed.trained == whole[saved:]
+
+
+@pytest.mark.parametrize("saved", [4, 9])
+def test_so_does_one_that_samples_and_groups(tmp_path, saved):
+    folder = str(write_shapes(tmp_path / "set", IMAGES))
+    options = {"sampling": RepeatFactor(1.0), "group_by_aspect_ratio": True, "tail": "wrap"}
+    path = tmp_path / "last.ckpt"
+    whole = fit(Diary([saved], path), data(folder, **options)).trained
+
+    resumed = fit(Diary(), data(folder, **options), ckpt_path=path)
+
+    assert whole != expected(folder, range(len(whole)), tail="wrap")
+    assert resumed.trained == whole[saved:]
+    with pytest.raises(UserError, match=r"sampling = RepeatFactor\(threshold=1.0\).*there"):
+        fit(Diary(), data(folder, tail="wrap"), ckpt_path=path)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_torchmetrics_own_metric_logs_the_same_numbers_under_the_same_names(shar
 
 
 def test_an_image_that_was_not_evaluated_is_noticed(shards, monkeypatch):
-    monkeypatch.setattr(ShapesDataModule, "num_val_images", 11)
+    monkeypatch.setattr(ShapesDataModule, "num_images", lambda data, split: 11)
     with pytest.raises(RuntimeError, match="Evaluated 10 images, but the index holds 11"):
         make_trainer().validate(make_module(), make_data(shards), verbose=False)
 

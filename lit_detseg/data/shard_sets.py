@@ -1,0 +1,149 @@
+"""The shard sets behind each word of the Trainer: where they are, and what fetches them ahead."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from lit_detseg.data.order import Order
+from lit_detseg.data.remote.cache import ShardCache
+from lit_detseg.data.remote.fetcher import Fetcher
+from lit_detseg.data.remote.urls import as_location, is_url
+from lit_detseg.data.shards import ShardReader, agreed_label_map
+from lit_detseg.structures import LabelMap, UserError
+
+Split = Literal["train", "val", "test", "predict"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test", "predict")
+# The sets that a word of the Trainer and of the command line reads.
+SPLITS_OF: dict[str | None, tuple[Split, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+DEFAULT_CACHE_GB = 50.0
+WINDOWS_IN_CACHE = 2  # of the training order: the one being read and the next
+
+
+class ShardSets:
+    """Opens the sets of each split when they are first asked for.
+
+    Args:
+        folders: of each split; folders or URLs.
+        cache: for URLs, see `shard_cache`.
+        cache_local: read folders through the cache too.
+    """
+
+    def __init__(
+        self,
+        folders: Mapping[Split, Sequence[str]],
+        cache: ShardCache | None,
+        cache_local: bool,
+    ) -> None:
+        self.folders = folders
+        self._cache = cache
+        self._cache_local = cache_local
+        self._readers: dict[Split, ShardReader] = {}
+        self._fetcher: Fetcher | None = None
+
+    def reader(self, split: Split) -> ShardReader:
+        """Images and records of a split.
+
+        Raises:
+            UserError: when no shards were given for it, or they cannot be read.
+        """
+        if split not in self._readers:
+            folders = self.folders[split]
+            if not folders:
+                raise UserError(f"No {split} shards were given. Set `--data.{split}=FOLDER`.")
+            self._readers[split] = ShardReader(folders, self._cache, self._cache_local)
+        return self._readers[split]
+
+    def label_map(self, word: str | None) -> LabelMap:
+        """The classes that the sets of a word have in common; of all sets, without a word.
+
+        Raises:
+            UserError: when no set is given, or two differ, with the difference.
+        """
+        given = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
+        if not given:
+            names = ", ".join(f"data.{split}" for split in SPLITS_OF.get(word, SPLITS))
+            raise UserError(f"No shards were given. Set {names}.")
+        return agreed_label_map({f"data.{s}": self.reader(s).label_map for s in given})
+
+    def require_room(self, split: Split, shuffle_window: int) -> None:
+        """Refuse a cache that would fetch the same training shards again and again."""
+        needed = self.reader(split).remote_bytes(WINDOWS_IN_CACHE * shuffle_window)
+        if needed and self._cache is not None:
+            what = f"The largest {WINDOWS_IN_CACHE} x {shuffle_window} shards of data.{split}"
+            self._cache.require(needed, what)
+
+    def fetched_ahead(self, split: Split, order: Order, trainer: Any, read_ahead: int) -> Order:
+        """The same order; where shards are remote, one process per node fetches them ahead of it.
+
+        Args:
+            split: whose samples `order` names.
+            order: what is read.
+            trainer: a `lightning.Trainer`, or None outside of one.
+            read_ahead: steps that a loader asks for before they are read.
+        """
+        if self._cache is None or (trainer is not None and trainer.local_rank):
+            return order
+        ranks_here: Sequence[int] = (0,)
+        if trainer is not None:
+            first = trainer.global_rank
+            ranks_here = range(first, min(first + trainer.num_devices, trainer.world_size))
+        if self._fetcher is None:
+            self._fetcher = Fetcher(self._cache)
+        ranks = 1 if trainer is None else trainer.world_size
+        return self._fetcher.follow(self.reader(split), order, ranks_here, ranks, read_ahead)
+
+    def close(self) -> None:
+        """End the process that fetches ahead."""
+        if self._fetcher is not None:
+            self._fetcher.close()
+            self._fetcher = None
+
+
+def shard_sets(
+    given: Mapping[Split, str | list[str] | None], cache_local: bool = False, **cache_options: Any
+) -> ShardSets:
+    """The sets of all splits.
+
+    Args:
+        given: of each split nothing, a folder or URL, or several.
+        cache_local: read folders through the cache too.
+        cache_options: of `shard_cache`.
+    """
+    folders = {
+        split: [names] if isinstance(names, str) else list(names or [])
+        for split, names in given.items()
+    }
+    every = [folder for of_split in folders.values() for folder in of_split]
+    return ShardSets(
+        folders, shard_cache(every, cache_local=cache_local, **cache_options), cache_local
+    )
+
+
+def shard_cache(
+    folders: Sequence[str],
+    cache_dir: str | None = None,
+    cache_gb: float = DEFAULT_CACHE_GB,
+    cache_local: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> ShardCache | None:
+    """The node's cache, if any of some folders and URLs is read through it.
+
+    Args:
+        folders: of all splits.
+        cache_dir: on the node's own disk; see `ShardCache`.
+        cache_gb: 10^9 bytes that it may hold.
+        cache_local: read folders through the cache too.
+        storage_options: of the remote store; see `ShardCache`.
+
+    Raises:
+        UserError: when the size is none, or the folder cannot be used.
+    """
+    if cache_gb <= 0:
+        raise UserError(f"cache_gb = {cache_gb} must be above 0.")
+    if not any(is_url(as_location(folder, cache_local)) for folder in folders):
+        return None
+    return ShardCache(cache_dir, int(cache_gb * 10**9), storage_options=storage_options)
