@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from lit_detseg.ops.masks import rasterise
 from lit_detseg.structures import BoxTarget, DetectionBatch, Detections
 
 GOLDEN_ANGLE = 0.381966  # of a full circle: neighbours in a label map get hues far apart
@@ -148,8 +149,8 @@ def draw_picture(
             _name(names, label) + crowd
             for label, crowd in zip(labels.tolist(), crowds, strict=True)
         ]
-        masks = None if target.masks is None else target.masks[:, :height, :width]
-        truth = draw_boxes(image, target.boxes * scale, labels, tags, masks)
+        annotated = _pixels(target, (height, width), image)
+        truth = draw_boxes(image, target.boxes * scale, labels, tags, annotated)
         panels.append((f"{target.image_id}: annotated", truth))
     if (found := picture.detections) is not None:
         shown = (found.scores >= min_score).nonzero().squeeze(1).flip(0)  # best last, on top
@@ -251,6 +252,19 @@ def _resized(pixels: Tensor, longest_side: int) -> tuple[Image.Image, float]:
     resample = Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.LANCZOS
     size = (math.ceil(image.width * scale), math.ceil(image.height * scale))
     return image.resize(size, resample), scale
+
+
+def _pixels(target: BoxTarget, size: tuple[int, int], image: Image.Image) -> Tensor | None:
+    """Annotated masks at the size they are drawn, (N, H, W) bool like `image`.
+
+    `size` is height and width of the image in whose pixels the target is.
+    """
+    if target.masks is None:
+        return None
+    height, width = size
+    objects = np.arange(len(target.labels))
+    whole = np.tile(np.array([0.0, 0.0, width, height]), (len(objects), 1))
+    return torch.from_numpy(rasterise(target.masks, objects, whole, image.height, image.width))
 
 
 def _name(names: Sequence[str] | None, label: int) -> str:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lit_detseg.data.records import Object
+from lit_detseg.ops.masks import pack_masks
+from lit_detseg.structures import InstanceMasks, UserError
 
 UNMOVED = (1.0, 1.0, 0.0, 0.0)  # the placement of what stands where it was annotated
 
@@ -50,6 +52,12 @@ class Sample(NamedTuple):
             placements=self.placements[kept],
             windows=self.windows[kept],
         )
+
+    def masks(self) -> InstanceMasks:
+        """The objects' masks, as a batch carries them."""
+        masks = [item.mask for item in self.items]
+        sizes = [self.image.shape[:2]] * len(masks)
+        return pack_masks(masks, sizes, self.placements, self.windows)
 
 
 class Transform(ABC):
@@ -108,7 +116,17 @@ def apply(
         sample: the image that the others are mixed into.
         seed: of this image in this epoch.
         companions: how to read the further images.
+
+    Raises:
+        UserError: when there are fewer of them than the mixing transforms want.
     """
+    wanted = companions_of(transforms)
+    if len(companions) < wanted:
+        mixing = [type(one).__name__ for one in transforms if isinstance(one, MixingTransform)]
+        raise UserError(
+            f"{' and '.join(mixing)} mix {wanted} further images into each image, and "
+            f"{len(companions)} were given: they belong to the training transforms only."
+        )
     random = np.random.default_rng(seed)
     left = iter(companions)
     for place, transform in enumerate(transforms):
@@ -148,7 +166,7 @@ def move(
         offset: of x and of y, pixels of `image`.
 
     Returns:
-        All objects, those outside of the new image too; windows are cut to it.
+        All objects, those outside of the new image too; windows are cut to it, boxes are not.
     """
     height, width = image.shape[:2]
     factors, steps = np.tile(np.array(scale), 2), np.tile(np.array(offset), 2)
