@@ -12,7 +12,10 @@ from lit_detseg.errors import UserError
 
 WORDS = {
     "demo": ("lit_detseg.cli.demo", "the whole journey on drawn shapes, offline, in two minutes"),
-    "pack": ("lit_detseg.cli.pack", "raw Pascal VOC, COCO or drawn shapes -> shards"),
+    "pack": ("lit_detseg.cli.pack", "raw Pascal VOC, COCO, Cityscapes or drawn shapes -> shards"),
+    "index": ("lit_detseg.cli.index", "use webdataset tars made by others as they are"),
+    "verify": ("lit_detseg.cli.verify", "what is wrong with shards, before training"),
+    "browse": ("lit_detseg.cli.browse", "a page of images, as stored and as the loss sees them"),
     "plan": ("lit_detseg.cli.plan", "which images each rank reads at each step"),
     "fit": ("lit_detseg.cli.fit", "train from a recipe, or continue a run"),
     "validate": ("lit_detseg.cli.fit", "evaluate a checkpoint on the validation shards"),
@@ -27,8 +30,8 @@ TAKES_ITS_WORD = "lit_detseg.cli.fit"  # one file for four words: it has to know
 def main(arguments: list[str] | None = None) -> None:
     """Run `lit-detseg WORD ...`.
 
-    Exits with code 0 when done, 2 after a user's mistake (one message, no traceback); any other
-    exception is a bug and keeps its traceback.
+    Exits with code 0 when done, 1 when `verify` finds errors, 2 after a user's mistake (one
+    message, no traceback); any other exception is a bug and keeps its traceback.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
