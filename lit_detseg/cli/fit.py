@@ -54,6 +54,13 @@ def main(arguments: list[str]) -> None:
         DetSegCLI(arguments)
     except MisconfigurationException as error:  # Lightning's word for a user's mistake
         raise UserError(str(error)) from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            f"{error} When memory has run out, lower --data.num_workers or "
+            "--data.prefetch_factor. Go on with --ckpt_path last."
+        ) from None
 
 
 class DetSegCLI(LightningCLI):

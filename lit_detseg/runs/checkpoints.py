@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+import pickle
 import re
 import shutil
 import warnings
@@ -222,7 +223,7 @@ def _publish(temporary: Path, path: Path, sha256: str) -> None:
 def _refuse_unloadable(temporary: Path, path: Path) -> None:
     try:
         torch.load(temporary, map_location="cpu", weights_only=True, mmap=True)  # reads no tensor
-    except Exception as error:
+    except pickle.UnpicklingError as error:
         raise TypeError(
             f"{path.name} would not load again with `weights_only=True`: "
             f"{str(error).splitlines()[0]}. Keep hyper-parameters and states to tensors and plain "
