@@ -159,6 +159,7 @@ class ShardDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Find out before the first batch whether sets and batch sizes fit together."""
         _ = self.label_map
+        self.sets.require_agreement(stage)
         if stage == "fit":
             self._training_order()
             self.sets.require_room("train", self.shuffle_window)

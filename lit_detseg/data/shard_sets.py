@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from torch import distributed
+
 from lit_detseg.data.order import Order
 from lit_detseg.data.remote.cache import ShardCache
 from lit_detseg.data.remote.fetcher import Fetcher
@@ -75,6 +77,25 @@ class ShardSets:
         if needed and self._cache is not None:
             what = f"The largest {WINDOWS_IN_CACHE} x {shuffle_window} shards of data.{split}"
             self._cache.require(needed, what)
+
+    def require_agreement(self, word: str | None) -> None:
+        """Find out whether all ranks have read the same indexes, when there are several ranks.
+
+        Raises:
+            UserError: on every rank, when a set was replaced while the run started.
+        """
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return
+        splits = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
+        mine = {split: self.reader(split).sha256 for split in splits}
+        of_ranks: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(of_ranks, mine)
+        for split in splits:
+            if len({of_rank[split] for of_rank in of_ranks}) > 1:
+                raise UserError(
+                    f"The ranks have read different indexes of data.{split}: the set was replaced "
+                    "while the run started, or nodes see different folders. Start it again."
+                )
 
     def fetched_ahead(self, split: Split, order: Order, trainer: Any, read_ahead: int) -> Order:
         """The same order; where shards are remote, one process per node fetches them ahead of it.

@@ -1,10 +1,14 @@
 """The sets of each split: opened once, through the cache where they have to be, refused early."""
 
+import socket
 import time
+from multiprocessing import get_context
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
 from lit_detseg.data.order import EvaluationOrder, TrainingOrder
 from lit_detseg.data.shard_sets import shard_cache, shard_sets
@@ -90,3 +94,37 @@ def test_only_one_rank_of_a_node_fetches_ahead(folder, tmp_path):
     order = EvaluationOrder(IMAGES, 4)
     second = SimpleNamespace(local_rank=1, global_rank=1, num_devices=2, world_size=2)
     assert sets.fetched_ahead("val", order, second, 0) is order
+
+
+def check_agreement(rank, folders, port, results):
+    distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    sets = shard_sets({"train": folders[rank], "val": None, "test": None, "predict": None})
+    try:
+        sets.require_agreement("fit")
+        results.put("agreed")
+    except UserError as error:
+        results.put(str(error))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("images", [12, 11], ids=["the same set", "another set"])
+def test_ranks_that_see_different_sets_are_all_told(folder, images, tmp_path):
+    folders = [folder, str(write_numbered(tmp_path / "other", images))]
+    results = get_context("spawn").Queue()
+    port = free_port()
+    spawn(check_agreement, (folders, port, results), nprocs=2)
+
+    said = [results.get(timeout=30) for _ in range(2)]
+
+    if images == 12:
+        assert said == ["agreed", "agreed"]
+    else:
+        assert all("have read different indexes of data.train" in text for text in said)
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
