@@ -9,6 +9,7 @@ import numpy as np
 from lit_detseg.data.images import encode_png
 from lit_detseg.data.packing.checks import Fault
 from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.packing.reader import Reader
 from lit_detseg.data.readers.shapes import ShapesReader
 from lit_detseg.data.records import Object, RawSample
 from lit_detseg.structures import LabelMap
@@ -30,8 +31,13 @@ class ListReader:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __iter__(self) -> Iterator[tuple[RawSample, list[Fault]]]:
-        return ((sample, []) for sample in self.samples)
+    def read(self, rank: int) -> tuple[RawSample, list[Fault]]:
+        return self.samples[rank], []
+
+
+def each(reader: Reader) -> Iterator[tuple[RawSample, list[Fault]]]:
+    """Every image of a reader, in order."""
+    return map(reader.read, range(len(reader)))
 
 
 def raw_sample(key: str, pixels: np.ndarray, objects: Sequence[Object] = ()) -> RawSample:

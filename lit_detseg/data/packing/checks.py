@@ -7,7 +7,6 @@ of them ("fail"), leaves them out ("drop"), or cuts boxes at the border and leav
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,8 +18,7 @@ from lit_detseg.structures import LabelMap
 
 ON_ERROR = ("fail", "drop", "clip")
 OVERSHOOT = 1.0  # pixels past the border that count as rounding; COCO's boxes have them
-ROWS_SHOWN = 50
-LONGEST_KEY = 95  # bytes; with its suffix, what the header of a ustar file holds
+LONGEST_KEY = 90  # bytes; with ".label.png", what the header of a ustar file holds
 
 
 class Kind(StrEnum):
@@ -38,6 +36,11 @@ class Kind(StrEnum):
     WRONG_IMAGE_SIZE = "wrong_image_size"
     MISSING_ANNOTATION = "missing_annotation"
     UNREADABLE_ANNOTATION = "unreadable_annotation"
+    DUPLICATE_OBJECT = "duplicate_object"
+    MALFORMED_VOID = "malformed_void"
+    UNREADABLE_LABELS = "unreadable_labels"
+    WRONG_LABELS_SIZE = "wrong_labels_size"
+    UNKNOWN_PIXEL_CLASS = "unknown_pixel_class"
 
 
 # These leave nothing to trust on an image; the others cost one object.
@@ -46,10 +49,14 @@ WHOLE_IMAGE = {
     Kind.WRONG_IMAGE_SIZE,
     Kind.MISSING_ANNOTATION,
     Kind.UNREADABLE_ANNOTATION,
+    Kind.MALFORMED_VOID,
+    Kind.UNREADABLE_LABELS,
+    Kind.WRONG_LABELS_SIZE,
+    Kind.UNKNOWN_PIXEL_CLASS,
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fault:
     """One bad row."""
 
@@ -191,17 +198,12 @@ def shard_keys(names: Iterable[str]) -> dict[str, str]:
     return dict(sorted(keys.items()))
 
 
-def listing(faults: Sequence[Fault]) -> str:
-    """The first faults, one a line, and how many more there are."""
-    rows = [f"  {fault}" for fault in faults[:ROWS_SHOWN]]
-    if len(faults) > ROWS_SHOWN:
-        rows.append(f"  ... and {len(faults) - ROWS_SHOWN} more")
-    return "\n".join(rows)
-
-
-def count_by_kind(faults: Iterable[Fault]) -> dict[str, int]:
-    """Faults of each kind, by name."""
-    return dict(sorted(Counter(str(fault.kind) for fault in faults).items()))
+def void_fault(void: dict[str, Any] | None, file: str, height: int, width: int) -> Fault | None:
+    """What is wrong with the pixels that count for nothing, or None."""
+    if void is None:
+        return None
+    reason = mask_fault(void, height, width) if isinstance(void, dict) else "it is no RLE"
+    return None if reason is None else Fault(Kind.MALFORMED_VOID, file, reason)
 
 
 def _mask_fault(mask: Mask | None, height: int, width: int) -> tuple[Kind, str] | None:

@@ -1,65 +1,63 @@
 """Raw data set to shards: tar files that any webdataset reader opens, and the index beside them.
 
 An image goes to shard `rank in the sorted input // samples_per_shard`, so a dropped image leaves
-its shard one shorter and moves no other. The same input gives the same bytes. The folder appears
-under its name only when everything in it is on the disk.
+its shard one shorter and moves no other. The same input gives the same bytes, whatever the number
+of workers, parts and attempts. The folder appears under its name only when everything in it is on
+the disk.
 """
 
+import errno
 import os
-import shutil
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
 
-from lit_detseg.data.images import EncodedImage, normalise
 from lit_detseg.data.index import INDEX_FILE, ShardIndex
-from lit_detseg.data.packing.checks import (
-    ON_ERROR,
-    WHOLE_IMAGE,
-    Fault,
-    Kind,
-    check_objects,
-    count_by_kind,
-    listing,
-)
-from lit_detseg.data.packing.shard_writer import ShardWriter
-from lit_detseg.data.records import RawSample, Record
+from lit_detseg.data.packing.checks import ON_ERROR
+from lit_detseg.data.packing.packed_shard import PackedShard, ShardPacker, assemble
+from lit_detseg.data.packing.plan import PART_FILE, Part, Plan, read_part, write_part
+from lit_detseg.data.packing.reader import Reader
+from lit_detseg.data.packing.work_folder import WorkFolder, remove_leftovers, work_folder
+from lit_detseg.data.packing.workers import run_tasks
 from lit_detseg.errors import UserError
 from lit_detseg.runs.directory import sync_path
-from lit_detseg.structures import LabelMap
-
-ROWS_STORED = 1000  # bad rows that the index names; all are counted
-AHEAD = 4  # images per thread that are read before the one being written
 
 Progress = Callable[[int, int], None]  # images done, images in all
+Say = Callable[[str], None]  # told what the user should know while it runs
 
 
-class Reader(Protocol):
-    """A raw data set. Its images come in the order of their keys, which are all different."""
+@dataclass(frozen=True)
+class PackOptions:
+    """How to pack.
 
-    title: str  # what and where, for messages
-    source: dict[str, Any]  # what and how, for the index; no paths, which differ between machines
-    label_map: LabelMap
-    faults: tuple[Fault, ...]  # rows that belong to no image
+    Args:
+        on_error: what becomes of bad rows, one of `checks.ON_ERROR`.
+        samples_per_shard: images of the input per shard.
+        overwrite: whether the folder may be an older one of its kind, which is then replaced.
+        workers: processes; without it, one per core.
+        progress: called as images are done.
+        say: called with a sentence when an earlier attempt is continued.
 
-    def __len__(self) -> int:
-        """Images."""
+    Raises:
+        UserError: when there is no such `on_error`, or a number is below 1.
+    """
 
-    def __iter__(self) -> Iterator[tuple[RawSample, list[Fault]]]:
-        """Each image, with the faults of its rows that cannot be put into a `RawSample`."""
+    on_error: str = "fail"
+    samples_per_shard: int = 1000
+    overwrite: bool = False
+    workers: int | None = None
+    progress: Progress | None = None
+    say: Say | None = None
 
-
-class Outcome(NamedTuple):
-    """What became of one image of the input."""
-
-    record: Record
-    image: EncodedImage | None  # None: the image is left out
-    faults: list[Fault]
-    clipped: list[Fault]
-    objects_read: int
+    def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR or self.samples_per_shard < 1:
+            raise UserError(
+                f"on_error = {self.on_error!r}, samples_per_shard = {self.samples_per_shard}: "
+                f"use one of {', '.join(ON_ERROR)} and at least 1 image per shard."
+            )
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"workers = {self.workers}: use at least 1 process.")
 
 
 def pack(
@@ -69,184 +67,147 @@ def pack(
     samples_per_shard: int = 1000,
     overwrite: bool = False,
     progress: Progress | None = None,
+    workers: int | None = None,
+    say: Say | None = None,
 ) -> ShardIndex:
     """Write all images of `reader` as a shard set into the new folder `out`.
+
+    An attempt that was cut short is continued: finished shards are kept if their input is the same.
 
     Args:
         reader: for example `VocReader`, `CocoReader` or `ShapesReader`.
         out: appears complete or not at all; its parents are made.
-        on_error: what becomes of bad rows, one of `checks.ON_ERROR`.
+        on_error: as in `PackOptions`, like the others.
         samples_per_shard: images of the input per shard.
         overwrite: whether `out` may be an older shard set, which is then replaced.
-        progress: called after each image.
+        progress: called as images are done.
+        workers: processes; without it, one per core.
+        say: called with a sentence when an earlier attempt is continued.
 
     Raises:
         UserError: when `out` is in the way, the input has bad rows and `on_error` is "fail" (the
-            message lists them), or no image is left.
+            message lists them), no image is left, or a worker died.
     """
-    if on_error not in ON_ERROR or samples_per_shard < 1:
-        raise UserError(
-            f"on_error = {on_error!r}, samples_per_shard = {samples_per_shard}: "
-            f"use one of {', '.join(ON_ERROR)} and at least 1 image per shard."
-        )
-    with _new_folder(out, overwrite) as folder:
-        index = _write_shards(reader, folder, on_error, samples_per_shard, progress)
-        index.write(folder)
-        sync_path(folder / INDEX_FILE)
+    options = PackOptions(on_error, samples_per_shard, overwrite, workers, progress, say)
+    plan = Plan.of(reader, on_error, samples_per_shard)
+    with _full_disk_said(out), work_folder(out, INDEX_FILE, overwrite) as folder:
+        packed = _pack_shards(reader, folder, range(plan.num_shards), options)
+        return finish_set(plan, packed, folder, reader.title)
+
+
+def pack_part(reader: Reader, out: Path, part: Part, options: PackOptions) -> ShardIndex:
+    """Write some of the shards of `out` into a folder beside it, for `parts.merge` to join.
+
+    Args:
+        reader: the whole data set, the same for every part.
+        out: the shard set to be.
+        part: which one this is.
+        options: the same for every part.
+
+    Returns:
+        The index of this part's shards, which is not written.
+
+    Raises:
+        UserError: as in `pack`, but a part may have no images. Bad rows that belong to no image
+            are those of every part.
+    """
+    plan = Plan.of(reader, options.on_error, options.samples_per_shard)
+    place = part.folder(out)
+    if (place / PART_FILE).is_file() and not options.overwrite:
+        before = read_part(place)
+        if before.plan == plan.to_json():
+            remove_leftovers(place, PART_FILE)
+            if options.say is not None:
+                options.say(f"{place} is packed already. To pack it again, give --overwrite.")
+            return assemble(plan.label_map, before.shards, plan.report(before.shards))
+    with _full_disk_said(place), work_folder(place, PART_FILE, options.overwrite) as folder:
+        packed = _pack_shards(reader, folder, part.shards(plan.num_shards), options)
+        plan.refuse_faults(packed, reader.title)
+        folder.keep_only({one.shard.name for one in packed if one.shard is not None})
+        write_part(folder.shards, plan, part, packed)
+        folder.publish()
+    return assemble(plan.label_map, packed, plan.report(packed))
+
+
+def finish_set(
+    plan: Plan, packed: Sequence[PackedShard], folder: WorkFolder, title: str
+) -> ShardIndex:
+    """Make the shard set of a folder whose shards are all packed.
+
+    Args:
+        plan: what was packed and how.
+        packed: every shard, in order.
+        folder: where they are; gets its name.
+        title: of the data set, for messages.
+
+    Raises:
+        UserError: when there are bad rows that must not be, or no images.
+    """
+    plan.refuse_faults(packed, title)
+    plan.refuse_nothing(packed, title)
+    index = assemble(plan.label_map, packed, plan.report(packed))
+    folder.keep_only({shard.name for shard in index.shards})
+    index.write(folder.shards)
+    sync_path(folder.shards / INDEX_FILE)
+    folder.publish()
     return index
 
 
-def _write_shards(
-    reader: Reader, folder: Path, on_error: str, samples_per_shard: int, progress: Progress | None
-) -> ShardIndex:
-    """All shards of a set; their index, not yet written."""
-    shards = ShardWriter(folder)
-    faults, clipped = list(reader.faults), []
-    objects_read = len(reader.faults)
-    for rank, outcome in enumerate(_outcomes(reader, clip=on_error == "clip")):
-        faults += outcome.faults
-        clipped += outcome.clipped
-        objects_read += outcome.objects_read
-        if outcome.image is not None:
-            shards.add(rank // samples_per_shard, outcome.record, outcome.image)
-        if progress is not None:
-            progress(rank + 1, len(reader))
-    _refuse(reader, faults, on_error, images=len(shards.keys))
-    counts = {"images_read": len(reader), "objects_read": objects_read}
-    options = {"on_error": on_error, "samples_per_shard": samples_per_shard}
-    report = {"source": reader.source, **options, **counts, **_report(faults, clipped)}
-    return shards.finish(reader.label_map, report)
-
-
-def _outcomes(reader: Reader, clip: bool) -> Iterator[Outcome]:
-    """The outcome of each image, in order; images are read and decoded in threads."""
-    threads = min(16, len(os.sched_getaffinity(0)))
-    last = ""
-    with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future[Outcome]] = deque()
-        for sample, faults in reader:
-            if sample.image_id <= last:
-                raise ValueError(f"Reader gives key {sample.image_id!r} after {last!r}: not sorted")
-            last = sample.image_id
-            pending.append(pool.submit(_outcome, sample, faults, reader.label_map, clip))
-            if len(pending) > AHEAD * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _outcome(sample: RawSample, faults: list[Fault], labels: LabelMap, clip: bool) -> Outcome:
-    """Read, decode and check one image."""
-    objects_read = len(sample.objects) + sum(fault.kind not in WHOLE_IMAGE for fault in faults)
-    annotated = None
-    if sample.height is not None and sample.width is not None:
-        annotated = (sample.height, sample.width)
-    image: EncodedImage | None = None
-    try:
-        image = normalise(_bytes(sample.image), annotated)
-        size = (image.height, image.width)
-        objects, found, clipped = check_objects(sample, labels, *size, clip=clip)
-        if annotated not in (None, size):
-            detail = f"annotated {annotated} but decoded {size} (height, width)"
-            found = [Fault(Kind.WRONG_IMAGE_SIZE, sample.file_name, detail)]
-    except ValueError as error:
-        size, objects, clipped = (0, 0), (), []
-        found = [Fault(Kind.UNREADABLE_IMAGE, sample.file_name, str(error))]
-    faults = faults + found
-    if any(fault.kind in WHOLE_IMAGE for fault in faults):
-        image, clipped = None, []
-    record = Record(sample.image_id, *size, objects, sample.source_id, sample.file_name)
-    return Outcome(record, image, faults, clipped, objects_read)
-
-
-def _bytes(image: Path | bytes) -> bytes:
-    """The encoded image; only errors that will not go away by themselves make it a bad row."""
-    if isinstance(image, bytes):
-        return image
-    try:
-        return image.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise ValueError(error.strerror) from error
-
-
-def _refuse(reader: Reader, faults: list[Fault], on_error: str, images: int) -> None:
-    """Stop where nothing may be written."""
-    counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in count_by_kind(faults).items())
-    if faults and on_error == "fail":
-        raise UserError(
-            f"{reader.title} has bad rows ({counts}); nothing was written.\n"
-            f"{listing(faults)}\n"
-            "Mend them, or pack with --on-error drop (leaves out bad objects and bad images) or "
-            "--on-error clip (the same, but cuts boxes at the border of the image)."
+def _pack_shards(
+    reader: Reader, folder: WorkFolder, numbers: range, options: PackOptions
+) -> list[PackedShard]:
+    """Pack those shards that are not packed yet; what is known of each."""
+    clip = options.on_error == "clip"
+    packer = ShardPacker(reader, folder.shards, folder.notes, options.samples_per_shard, clip)
+    say = options.say or (lambda sentence: None)
+    found = sum(packer.note(number).is_file() for number in numbers)
+    if found:
+        say(
+            f"Going on in {folder.root}: {found} of {len(numbers)} shards were finished by an "
+            "earlier attempt, and are kept where their input is the same."
         )
-    if not images:
-        why = f"all were left out ({counts})\n{listing(faults)}" if faults else "it has none"
-        raise UserError(f"{reader.title}: no image to pack, {why}\nNothing was written.")
+    images = sum(len(packer.ranks(number)) for number in numbers)
+    done = _counter(options.progress, images)
+    there = run_tasks(packer, numbers, options.workers or _cores(), done)
+    anew = found - sum(there.values())
+    if anew:
+        say(f"{anew} of them were made of other images, annotations or options: packed again.")
+    packed = [PackedShard.read(packer.note(number)) for number in numbers]
+    missing = [number for number, one in zip(numbers, packed, strict=True) if one is None]
+    if missing:
+        raise UserError(
+            f"The notes of shards {missing[:5]} in {folder.notes} are gone or damaged: another "
+            "program changes this folder. Run the same command again."
+        )
+    return [one for one in packed if one is not None]
 
 
-def _report(faults: list[Fault], clipped: list[Fault]) -> dict[str, Any]:
-    """What was left out or cut: counts of all, and the first rows."""
-    return {
-        "dropped": count_by_kind(faults),
-        "clipped": len(clipped),
-        "dropped_rows": [str(fault) for fault in faults[:ROWS_STORED]],
-        "clipped_rows": [str(fault) for fault in clipped[:ROWS_STORED]],
-    }
+def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """A function that is told of images just finished, and tells how many are."""
+    finished = 0
+
+    def done(images: int) -> None:
+        nonlocal finished
+        finished += images
+        if progress is not None and images:
+            progress(finished, total)
+
+    return done
 
 
 @contextmanager
-def _new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `out` that takes its name when the block ends well, and else is removed."""
-    out = out.absolute()
-    packing, replaced = (out.with_name(f"{out.name}.{end}") for end in ("packing", "replaced"))
-    if replaced.is_dir() and not out.exists():
-        replaced.rename(out)  # a killed run left it between the two renames below
-    _check_free(out, overwrite)
-    _remove(packing)
-    _remove(replaced)
-    packing.mkdir(parents=True)
+def _full_disk_said(out: Path) -> Iterator[None]:
+    """Turn a full disk into a message: what is finished is kept."""
     try:
-        yield packing
-        sync_path(packing)
-        if out.exists():
-            out.rename(replaced)
-        packing.rename(out)
-        sync_path(out.parent)
-    except BaseException:
-        _remove(packing)
-        raise
-    _remove(replaced)
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    """Stop when `out` is in the way and may not be replaced."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file. Choose another --out.")
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    if not overwrite:
-        raise UserError(f"{out} is not empty. Choose another --out, or give --overwrite.")
-    if not (out / INDEX_FILE).is_file():
-        raise UserError(f"{out} is not a shard set, so --overwrite leaves it alone: move it away.")
-    _refuse_foreign(out)
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Stop when a folder holds what packing never writes."""
-    foreign = [
-        path.name
-        for path in sorted(folder.iterdir())
-        if path.is_dir() or not (path.match("shard-*.tar") or path.name == INDEX_FILE)
-    ]
-    if foreign:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise UserError(
-            f"{folder} holds more than shards ({', '.join(foreign[:5])}), and would be deleted. "
-            "Move that away first."
-        )
+            f"No room for {out} ({error.strerror}). Finished shards are kept in "
+            f"{out.name}.packing: make room and run the same command again to go on."
+        ) from error
 
 
-def _remove(folder: Path) -> None:
-    """Delete a folder of shards, if there is one."""
-    if folder.is_dir():
-        _refuse_foreign(folder)
-        shutil.rmtree(folder)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -4,20 +4,13 @@ Boxes are written XYWH. Masks stay as annotated: polygons, or RLE, whose uncompr
 crowds) becomes the compressed one.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lit_detseg.data.packing.checks import (
-    Fault,
-    Kind,
-    is_finite_number,
-    object_name,
-    rle_fault,
-    shard_keys,
-)
+from lit_detseg.data.packing.checks import Fault, Kind, is_finite_number, object_name, rle_fault
+from lit_detseg.data.readers.coco_file import CocoFile
 from lit_detseg.data.records import Mask, Object, RawSample
 from lit_detseg.errors import UserError
 from lit_detseg.structures import LabelMap
@@ -27,6 +20,8 @@ Row = dict[str, Any]
 
 class CocoReader:
     """The images of a COCO annotation file, in the order of their keys.
+
+    Holds the places of the rows, not the rows: they are parsed again when their image is read.
 
     Args:
         images: the folder that the file names in `annotations` start from.
@@ -39,48 +34,41 @@ class CocoReader:
     def __init__(self, images: Path, annotations: Path) -> None:
         if not images.is_dir():
             raise UserError(f"There is no folder {images}. Give the folder of the images.")
-        stored = _load(annotations)
         self.folder = images
         self.file = annotations.name
         self.title = f"COCO annotations {annotations}"
-        self.source: Row = {"data_set": "coco", "annotations": annotations.name}
-        self.label_map, self._labels = _label_map(stored["categories"], annotations)
-        rows = _by_key(stored["images"], annotations)
-        known = {row["id"] for row in rows.values()}
-        self.rows = rows
-        self.annotations: dict[Any, list[Row]] = {}
-        faults = []
-        for row in stored["annotations"]:
-            image_id = row.get("image_id") if isinstance(row, dict) else None
-            if isinstance(image_id, int | str | float) and image_id in known:
-                self.annotations.setdefault(image_id, []).append(row)
-            else:
-                faults.append(self._orphan(row))
-        self.faults = tuple(faults)
+        self._stored = CocoFile(annotations)
+        self.keys: Sequence[str] = self._stored.keys
+        self.source: Row = {
+            "data_set": "coco",
+            "annotations": annotations.name,
+            "annotations_sha256": self._stored.sha256,
+        }
+        self.label_map, self._labels = _label_map(self._stored.categories, annotations)
+        self.faults = tuple(self._orphan(row) for row in self._stored.orphans())
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.keys)
 
-    def __iter__(self) -> Iterator[tuple[RawSample, list[Fault]]]:
-        for key, row in self.rows.items():
-            yield self._read(key, row)
-
-    def _read(self, key: str, row: Row) -> tuple[RawSample, list[Fault]]:
-        items = [self._object(annotation) for annotation in self.annotations.get(row["id"], [])]
+    def read(self, rank: int) -> tuple[RawSample, list[Fault]]:
+        """One image, with what is wrong with its annotations."""
+        row, annotations = self._stored.read(rank)
+        items = [
+            self._repeated(one) if repeated else self._object(one)
+            for one, repeated in zip(annotations, _are_repeated(annotations), strict=True)
+        ]
         objects = tuple(item for item in items if isinstance(item, Object))
         faults = [item for item in items if isinstance(item, Fault)]
         name = row["file_name"]
         sides = row.get("height"), row.get("width")
         size = sides if all(is_finite_number(side) for side in sides) else (None, None)
-        sample = RawSample(key, self.folder / name, *size, objects, row["id"], name)
-        return sample, faults
+        key = self.keys[rank]
+        return RawSample(key, self.folder / name, *size, objects, row["id"], name), faults
 
     def _object(self, row: Row) -> Object | Fault:
         """The object, or why it is none."""
         number, category, box = row.get("id"), row.get("category_id"), row.get("bbox")
-        label = self._labels.get(category) if isinstance(category, int) else None
-        name = "?" if label is None else self.label_map.names[label]
-        item = object_name(number, name)
+        label, item = self._label(row), self._name(row)
         if label is None:
             detail = f"category_id {category!r} is not in categories"
             return Fault(Kind.UNKNOWN_CLASS, self.file, detail, item)
@@ -100,30 +88,25 @@ class CocoReader:
             source_id=number,
         )
 
+    def _label(self, row: Row) -> int | None:
+        category = row.get("category_id")
+        return self._labels.get(category) if isinstance(category, int) else None
+
+    def _name(self, row: Row) -> str:
+        label = self._label(row)
+        return object_name(row.get("id"), "?" if label is None else self.label_map.names[label])
+
+    def _repeated(self, row: Row) -> Fault:
+        """An annotation that was there before: it would count as two objects."""
+        detail = "it stands in annotations before, the same in everything"
+        return Fault(Kind.DUPLICATE_OBJECT, self.file, detail, self._name(row))
+
     def _orphan(self, row: Any) -> Fault:
         """A row of `annotations` that belongs to no image."""
         if not isinstance(row, dict):
             return Fault(Kind.MALFORMED_OBJECT, self.file, f"not an annotation: {str(row)[:40]}")
         detail = f"image_id {row.get('image_id')!r} is not in images"
         return Fault(Kind.UNKNOWN_IMAGE, self.file, detail, f"object {row.get('id')}")
-
-
-def _load(path: Path) -> dict[str, list[Any]]:
-    """The parsed file, with its three lists."""
-    if not path.is_file():
-        raise UserError(f"There is no annotation file {path}. Check --annotations.")
-    try:
-        stored = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}. Copy or export it again.") from error
-    found = sorted(stored) if isinstance(stored, dict) else f"a {type(stored).__name__}"
-    for name in ("images", "annotations", "categories"):
-        if not isinstance(stored, dict) or not isinstance(stored.get(name), list):
-            raise UserError(
-                f"{path} is not a COCO annotation file: it has no list {name!r} (found: {found}). "
-                "Give a file like instances_train2017.json; results files cannot be packed."
-            )
-    return stored
 
 
 def _label_map(categories: list[Any], path: Path) -> tuple[LabelMap, dict[int, int]]:
@@ -141,19 +124,18 @@ def _label_map(categories: list[Any], path: Path) -> tuple[LabelMap, dict[int, i
     return label_map, {number: label for label, number in enumerate(ids)}
 
 
-def _by_key(images: list[Any], path: Path) -> dict[str, Row]:
-    """Rows of `images` by shard key, sorted."""
-    by_name: dict[str, Row] = {}
-    names = []
-    for row in images:
-        number = row.get("id") if isinstance(row, dict) else None
-        if not isinstance(number, int | str) or not isinstance(row.get("file_name"), str):
-            raise UserError(
-                f"{path} has an image without id or file_name: {str(row)[:80]}. Mend it."
-            )
-        names.append(f"{number:012d}" if isinstance(number, int) else number)
-        by_name[names[-1]] = row
-    return {key: by_name[name] for key, name in shard_keys(names).items()}
+def _are_repeated(annotations: list[Row]) -> list[bool]:
+    """Whether an annotation of an image is another one once more: same id, and equal in the rest.
+
+    An id that different annotations share is harmless: ids only name objects in messages.
+    """
+    before: dict[str, list[Row]] = {}
+    found = []
+    for row in annotations:
+        same_id = before.setdefault(repr(row.get("id")), [])
+        found.append(row.get("id") is not None and row in same_id)
+        same_id.append(row)
+    return found
 
 
 def _mask(segmentation: Any) -> Mask | None:

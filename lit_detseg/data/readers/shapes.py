@@ -6,7 +6,6 @@ every shape drawn is annotated. Image `i` depends on (seed, i, size) only, so a 
 with the smaller one.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import cv2
@@ -60,9 +59,9 @@ class ShapesReader:
     def __len__(self) -> int:
         return self.images
 
-    def __iter__(self) -> Iterator[tuple[RawSample, list[Fault]]]:
-        for number in range(self.images):
-            yield self._sample(number), []
+    def read(self, rank: int) -> tuple[RawSample, list[Fault]]:
+        """Draw image `rank`."""
+        return self._sample(rank), []
 
     def _sample(self, number: int) -> RawSample:
         pixels, shapes = draw(np.random.default_rng([self.seed, number]), self.size)

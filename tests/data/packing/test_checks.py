@@ -10,17 +10,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from lit_detseg.data.packing.checks import (
-    ROWS_SHOWN,
-    Fault,
     Kind,
     _decompressed,
     box_fault,
     check_objects,
-    count_by_kind,
-    listing,
     mask_fault,
     rle_fault,
     shard_keys,
+    void_fault,
 )
 from lit_detseg.data.records import Object, RawSample
 from lit_detseg.errors import UserError
@@ -150,15 +147,23 @@ def test_a_bad_object_costs_only_itself_and_is_named():
     )
 
 
-def test_a_long_listing_says_how_many_are_not_shown():
-    faults = [Fault(Kind.UNREADABLE_IMAGE, f"{n}.jpg", "empty") for n in range(ROWS_SHOWN + 7)]
-
-    rows = listing(faults).splitlines()
-
-    assert rows[0] == "  0.jpg: unreadable image: empty"
-    assert len(rows) == ROWS_SHOWN + 1
-    assert rows[-1] == "  ... and 7 more"
-    assert count_by_kind(faults) == {"unreadable_image": ROWS_SHOWN + 7}
+@pytest.mark.parametrize(
+    ("void", "reason"),
+    [
+        (None, None),
+        ({"size": [10, 8], "counts": [80]}, None),
+        ({"size": [10, 8], "counts": [79]}, "79 of 10 x 8"),
+        ({"size": [8, 10], "counts": [80]}, "image's is"),
+        ([[1.0, 1, 5, 1, 5, 5]], "no RLE"),
+    ],
+)
+def test_void_of_an_image_10_high_and_8_wide(void, reason):
+    fault = void_fault(void, "a.jpg", 10, 8)
+    if reason is None:
+        assert fault is None
+    else:
+        assert (fault.kind, fault.file) == (Kind.MALFORMED_VOID, "a.jpg")
+        assert reason in fault.detail
 
 
 def test_keys_are_sorted_and_have_no_separators():
@@ -173,6 +178,6 @@ def test_two_images_of_one_key_are_refused(names):
 
 
 def test_a_name_too_long_for_a_tar_is_refused():
-    assert list(shard_keys(["x" * 95])) == ["x" * 95]
-    with pytest.raises(UserError, match="96 bytes, at most 95"):
-        shard_keys(["x" * 96])
+    assert list(shard_keys(["x" * 90])) == ["x" * 90]
+    with pytest.raises(UserError, match="91 bytes, at most 90"):
+        shard_keys(["x" * 91])

@@ -1,5 +1,6 @@
 """Packing as a whole: bad rows planted one by one, and the same bytes every time."""
 
+import errno
 import io
 import json
 
@@ -46,9 +47,9 @@ class Rows:
     def __len__(self):
         return len(self.samples)
 
-    def __iter__(self):
-        for one in self.samples:
-            yield one, self.found.get(one.image_id, [])
+    def read(self, rank):
+        one = self.samples[rank]
+        return one, self.found.get(one.image_id, [])
 
 
 def contents(folder):
@@ -296,3 +297,20 @@ def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="is a file"):
         pack(Rows(sample("a")), tmp_path / "out", overwrite=True)
+
+
+def test_a_full_disk_is_told_and_finished_shards_are_kept(tmp_path):
+    class Full(Rows):
+        def read(self, rank):
+            if rank == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().read(rank)
+
+    with pytest.raises(UserError, match="No room for .*No space left.*kept in out.packing"):
+        pack(Full(*map(sample, "abc")), tmp_path / "out", samples_per_shard=2)
+    assert [path.name for path in tmp_path.glob("*/shards/*")] == ["shard-000000.tar"]
+
+
+def test_a_number_of_workers_below_one_is_refused(tmp_path):
+    with pytest.raises(UserError, match="workers = 0: use at least 1 process"):
+        pack(Rows(sample("a")), tmp_path / "out", workers=0)

@@ -1,15 +1,19 @@
 """The COCO reader on annotation files written by hand."""
 
+import hashlib
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from lit_detseg.data.packing.checks import Kind
+from lit_detseg.data.readers import json_lists
 from lit_detseg.data.readers.coco import CocoReader
 from lit_detseg.data.records import Object
 from lit_detseg.errors import UserError
+from tests.data.shard_sets import each
 
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
 
@@ -44,7 +48,8 @@ def coco(tmp_path):
 
 
 def objects_and_faults(reader):
-    ((sample, faults),) = reader
+    assert len(reader) == 1
+    sample, faults = reader.read(0)
     return sample.objects, faults
 
 
@@ -66,14 +71,18 @@ def test_an_annotation_becomes_an_object(coco):
 
 
 def test_an_image_keeps_its_number_and_gets_a_padded_key(coco):
-    ((sample, _),) = coco(images=[image(25)])
+    sample, _ = coco(images=[image(25)]).read(0)
     assert (sample.image_id, sample.source_id) == ("000000000025", 25)
     assert (sample.height, sample.width, sample.objects) == (30, 40, ())
 
 
 def test_images_come_in_the_order_of_their_keys(coco):
     reader = coco(images=[image(100), image(9), image("b.1")])
-    assert [sample.image_id for sample, _ in reader] == ["000000000009", "000000000100", "b-1"]
+    assert [sample.image_id for sample, _ in each(reader)] == [
+        "000000000009",
+        "000000000100",
+        "b-1",
+    ]
 
 
 @pytest.mark.parametrize("nothing", [None, [], {}])
@@ -188,3 +197,120 @@ def test_categories_that_are_no_label_map_are_refused(coco, categories, message)
 def test_images_that_cannot_be_told_apart_are_refused(coco, images, message):
     with pytest.raises(UserError, match=message):
         coco(images=images)
+
+
+def test_one_annotation_that_stands_twice_is_one_object(coco):
+    row = annotation(bbox=[1, 2, 3, 4], segmentation=SQUARE)
+    objects, faults = objects_and_faults(coco([row, annotation(101), row]))
+    assert [item.source_id for item in objects] == [100, 101]
+    assert [str(fault) for fault in faults] == [
+        "instances.json, object 100 (dog): duplicate object: "
+        "it stands in annotations before, the same in everything"
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([annotation(0), annotation(0, bbox=[5, 5, 2, 2])], id="an id used twice"),
+        pytest.param([annotation(None), annotation(None)], id="no ids"),
+        pytest.param([annotation(1), annotation(2)], id="two ids on one box"),
+    ],
+)
+def test_objects_that_may_be_two_stay_two(coco, rows):
+    objects, faults = objects_and_faults(coco(rows))
+    assert (len(objects), faults) == (2, [])
+
+
+def test_lists_may_come_in_any_order_with_anything_between(tmp_path):
+    stored = {
+        "annotations": [annotation(1, 8), annotation(2, 7), annotation(3, 8), annotation(4, 9)],
+        "info": {"year": 2017, "more": [[1], {}]},
+        "categories": CATEGORIES,
+        "licenses": [{"id": 1}],
+        "images": [image(8), image(7)],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(stored, indent=2, ensure_ascii=False))
+
+    reader = CocoReader(tmp_path, tmp_path / "a.json")
+
+    numbers = [[item.source_id for item in sample.objects] for sample, _ in each(reader)]
+    assert numbers == [[2], [1, 3]]
+    assert [str(fault) for fault in reader.faults] == [
+        "a.json, object 4: unknown image: image_id 9 is not in images"
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_names_in_any_script_come_through(tmp_path, encoding):
+    rows = [{**image(number), "id": number, "file_name": f"{number}猫ü.jpg"} for number in ("ñ", 7)]
+    annotations = [annotation(1, "ñ"), annotation(2, 7, note="😀"), annotation(3, "ñ")]
+    stored = {"images": rows, "annotations": annotations, "categories": CATEGORIES}
+    text = json.dumps(stored, ensure_ascii=False)
+    (tmp_path / "a.json").write_bytes(text.encode(encoding))
+
+    found = [sample for sample, _ in each(CocoReader(tmp_path, tmp_path / "a.json"))]
+
+    assert [sample.image_id for sample in found] == ["000000000007", "ñ"]
+    assert [sample.file_name for sample in found] == ["7猫ü.jpg", "ñ猫ü.jpg"]
+    assert [[item.source_id for item in sample.objects] for sample in found] == [[2], [1, 3]]
+
+
+@pytest.mark.parametrize("image_id", [7.0, True, 2**70, None, {"a": 1}])
+def test_image_ids_are_compared_as_python_compares_them(coco, image_id):
+    reader = coco([annotation(1, image_id)], images=[image(7), image(1), image(2**70)])
+    owners = [sample.source_id for sample, _ in each(reader) if sample.objects]
+    assert owners == [number for number in (7, 1, 2**70) if image_id == number]
+    assert len(reader.faults) == (not owners)
+
+
+def test_what_is_not_json_is_refused_with_its_place(tmp_path):
+    (tmp_path / "a.json").write_text('{"images": [],\n "annotations": [{"id": 1,}]}')
+    with pytest.raises(UserError, match=r"a.json is not valid JSON: .*line 2 column 27"):
+        CocoReader(tmp_path, tmp_path / "a.json")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_does_not_matter(coco, tmp_path):
+    reader = coco([annotation()])
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "other.json").replace(tmp_path / "instances.json")
+    assert len(objects_and_faults(reader)[0]) == 1
+
+
+def test_a_file_that_is_overwritten_while_it_is_read_is_named(coco, tmp_path):
+    reader = coco([annotation()])
+    (tmp_path / "instances.json").write_text("{}")
+    with pytest.raises(UserError, match="instances.json was changed while it was read"):
+        reader.read(0)
+
+
+def test_the_index_will_name_the_file_by_its_content(coco, tmp_path):
+    reader = coco([annotation()])
+    content = (tmp_path / "instances.json").read_bytes()
+    assert reader.source["annotations_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_reader_holds_places_and_not_rows(tmp_path, monkeypatch):
+    """3000 annotations of 700 bytes, 2 MB of JSON: parsed they take about ten times as much."""
+    monkeypatch.setattr(json_lists, "CHUNK", 1 << 16)
+    polygon = [[number + 0.25 for number in range(60)]]
+    row = json.dumps(annotation(segmentation=polygon, note="x" * 200))
+    images = ", ".join(json.dumps(image(number)) for number in range(1, 76))
+    annotations = ", ".join(
+        row.replace('"image_id": 7', f'"image_id": {number % 75 + 1}') for number in range(3000)
+    )
+    (tmp_path / "a.json").write_text(
+        f'{{"images": [{images}], "annotations": [{annotations}], '
+        f'"categories": {json.dumps(CATEGORIES)}}}'
+    )
+
+    tracemalloc.start()
+    reader = CocoReader(tmp_path, tmp_path / "a.json")
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    size = (tmp_path / "a.json").stat().st_size
+    assert held < 0.1 * size
+    assert peak < 0.8 * size
+    assert len(reader.read(74)[0].objects) == 1  # the other 39 are equal to it
+    assert len(reader.read(74)[1]) == 39

@@ -8,16 +8,17 @@ from lit_detseg.data.images import decode
 from lit_detseg.data.packing.checks import check_objects
 from lit_detseg.data.readers.shapes import CLASSES, LEAST_VISIBLE_PIXELS, ShapesReader
 from lit_detseg.errors import UserError
+from tests.data.shard_sets import each
 
 
 @pytest.fixture(scope="module")
 def samples():
-    return [sample for sample, _ in ShapesReader(200, seed=0, size=96)]
+    return [sample for sample, _ in each(ShapesReader(200, seed=0, size=96))]
 
 
 def test_an_image_depends_on_its_number_and_the_seed_only(samples):
-    few = [sample for sample, _ in ShapesReader(3, seed=0, size=96)]
-    other = [sample for sample, _ in ShapesReader(3, seed=1, size=96)]
+    few = [sample for sample, _ in each(ShapesReader(3, seed=0, size=96))]
+    other = [sample for sample, _ in each(ShapesReader(3, seed=1, size=96))]
     assert few == samples[:3]
     assert all(a.image != b.image for a, b in zip(few, other, strict=True))
 
