@@ -37,7 +37,7 @@ class VOCDataModule(ShardDataModule):
 class CityscapesDataModule(ShardDataModule):
     """Cityscapes' 8 classes of things: shorter side 800 to 1024 pixels, flipped half of the time.
 
-    Evaluated at the full 1024 x 2048 (Mask R-CNN, arXiv:1703.06870, appendix B).
+    Evaluated at the full 1024 x 2048 (Mask R-CNN, arXiv:1703.06870, appendix A).
     """
 
     def default_train_transforms(self) -> list[Transform]:

@@ -148,10 +148,27 @@ class ShardDataModule(LightningDataModule):
         """Images in the sets of a split, including those that an epoch's tail leaves out."""
         return len(self.sets.reader(split))
 
+    def training_order(self) -> TrainingOrder:
+        """Which training image stands where, for the trainer's number of ranks."""
+        batch = self._images_per_step()
+        if self._order is None or self._order.batch != batch:
+            self._order = training_order(
+                self.sets.reader("train"),
+                batch,
+                sampling=self.sampling,
+                group_by_aspect_ratio=self.group_by_aspect_ratio,
+                seed=self.seed,
+                shuffle_window=self.shuffle_window,
+                tail=self.tail,
+                accumulate=self._accumulate,
+                companions=companions_of(self.train_transforms),
+            )
+        return self._order
+
     def plan_lines(self) -> list[str]:
         """What training will read, by how many ranks, in words."""
         ranks = 1 if self.trainer is None else self.trainer.world_size
-        rows = plan_rows(training_plan(self._training_order(), ranks))
+        rows = plan_rows(training_plan(self.training_order(), ranks))
         if self.folders["val"]:
             rows["validation"] = f"{self.num_images('val')} images, each of them once"
         return [f"  {name:<11} {value}" for name, value in rows.items()]
@@ -161,7 +178,7 @@ class ShardDataModule(LightningDataModule):
         _ = self.label_map
         self.sets.require_agreement(stage)
         if stage == "fit":
-            self._training_order()
+            self.training_order()
             self.sets.require_room("train", self.shuffle_window)
 
     def teardown(self, stage: str) -> None:
@@ -181,7 +198,7 @@ class ShardDataModule(LightningDataModule):
             size_divisor=self.size_divisor,
             masks=self.masks,
         )
-        order = self._fetched_ahead("train", self._training_order())
+        order = self._fetched_ahead("train", self.training_order())
         steps = None if self.trainer is None else self._steps_to_train
         loader = PositionedLoader(batches, order, steps=steps, **self._loader_options())
         if self._restored:
@@ -222,22 +239,6 @@ class ShardDataModule(LightningDataModule):
             continued_step(state_dict, self._stream_state(0), self.allow_changed_stream)
             self._restored = state_dict
 
-    def _training_order(self) -> TrainingOrder:
-        batch = self._images_per_step()
-        if self._order is None or self._order.batch != batch:
-            self._order = training_order(
-                self.sets.reader("train"),
-                batch,
-                sampling=self.sampling,
-                group_by_aspect_ratio=self.group_by_aspect_ratio,
-                seed=self.seed,
-                shuffle_window=self.shuffle_window,
-                tail=self.tail,
-                accumulate=self._accumulate,
-                companions=companions_of(self.train_transforms),
-            )
-        return self._order
-
     def _images_per_step(self) -> int:
         ranks = 1 if self.trainer is None else self.trainer.world_size
         return images_per_step(self.total_batch_size, ranks, self._accumulate)
@@ -277,7 +278,7 @@ class ShardDataModule(LightningDataModule):
         }
 
     def _steps_to_train(self) -> range:
-        return steps_to_train(self.trainer, self._training_order().steps)
+        return steps_to_train(self.trainer, self.training_order().steps)
 
     def _continue(self, loader: PositionedLoader) -> None:
         stored, current = self._restored, self._stream_state(0)
@@ -287,4 +288,4 @@ class ShardDataModule(LightningDataModule):
         self._restored = {}
 
     def _stream_state(self, step: int) -> dict[str, Any]:
-        return stream_state(self._training_order(), self.sets.reader("train").sha256, step)
+        return stream_state(self.training_order(), self.sets.reader("train").sha256, step)
