@@ -12,7 +12,10 @@ from lit_detseg.errors import UserError
 
 WORDS = {
     "demo": ("lit_detseg.cli.demo", "the whole journey on drawn shapes, offline, in two minutes"),
-    "pack": ("lit_detseg.cli.pack", "raw VOC, COCO, Cityscapes, drawn shapes or other shards -> shards"),
+    "pack": (
+        "lit_detseg.cli.pack",
+        "raw VOC, COCO, Cityscapes, drawn shapes or other shards -> shards",
+    ),
     "index": ("lit_detseg.cli.index", "use webdataset tars made by others as they are"),
     "verify": ("lit_detseg.cli.verify", "what is wrong with shards, before training"),
     "browse": ("lit_detseg.cli.browse", "a page of images, as stored and as the loss sees them"),

@@ -1,13 +1,15 @@
 """From the slots of a step to a batch, packed for the way from a loader worker to the device.
 
-A batch of B images crosses the process boundary and the PCIe bus as five tensors, whatever the
-number of objects; the one tensor per image and field that models like is cut from them afterwards.
+A batch of B images crosses the PCIe bus as five tensors, whatever the number of objects; the one
+tensor per image and field that models like is cut from them afterwards. Masks, void regions and
+all that metrics read stay arrays on the CPU.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,11 +19,18 @@ from lit_detseg.data.order import Slots
 from lit_detseg.data.records import Object, Record
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.data.transforms.base import Sample, Transform, apply, inside_canvas
-from lit_detseg.structures import BoxTarget, DetectionBatch, Images, InstanceMasks
+from lit_detseg.ops.masks import pack_masks, split_masks
+from lit_detseg.structures import BoxTarget, DetectionBatch, Images, InstanceMasks, UserError
+
+PLACED_WITHIN = 1.0  # pixels; torchvision's boxes are rounded its own way
 
 
 class Annotations(NamedTuple):
-    """What metrics read, in pixels of the original image. Arrays, so that they stay on the CPU."""
+    """What metrics read, in pixels of the original image. Arrays, so that they stay on the CPU.
+
+    In training, objects that a transform mixed in from another image keep the values that were
+    annotated there, whatever else was done to them.
+    """
 
     image_ids: list[str]  # length B
     counts: np.ndarray  # (B,) int64, objects of each image; they sum to O
@@ -30,12 +39,14 @@ class Annotations(NamedTuple):
     areas: np.ndarray  # (O,) float64
     is_crowd: np.ndarray  # (O,) bool
     is_difficult: np.ndarray  # (O,) bool
+    placements: np.ndarray  # (B, 4) float64, where each image stands in the resized one
+    voids: list[dict[str, Any] | None] | None = None  # length B; None: no image has any
 
 
 class PackedBatch(NamedTuple):
     """A `DetectionBatch` of B images and O objects in a few flat pieces."""
 
-    pixels: Tensor  # (B, H, W, 3) uint8, RGB, padded with 0 to the right and below
+    pixels: Tensor  # (B, 3, H, W) uint8, RGB, padded with 0 to the right and below
     sizes: Tensor  # (B, 2) int64, height and width before padding
     boxes: Tensor  # (O, 4) float32 XYXY, pixels of the resized image
     labels: Tensor  # (O,) int64
@@ -54,6 +65,7 @@ class BatchReader(Dataset[PackedBatch]):
             the image. In evaluation each object stays, with its flags.
         train_on_difficult: keep the difficult ones in training too.
         size_divisor: pad height and width up to a multiple of it.
+        masks: read the instance masks too; otherwise they are skipped.
     """
 
     def __init__(
@@ -63,86 +75,188 @@ class BatchReader(Dataset[PackedBatch]):
         training: bool = False,
         train_on_difficult: bool = False,
         size_divisor: int = 1,
+        masks: bool = False,
     ) -> None:
         self.reader = reader
         self.transforms = tuple(transforms)
         self.training = training
         self.train_on_difficult = train_on_difficult
         self.size_divisor = size_divisor
+        self.masks = masks
 
     def __getitem__(self, slots: Slots) -> PackedBatch:
         """Read all images of one rank at one step."""
+        images, batch = self.read(slots)
+        canvas = np.empty(batch.pixels.shape, dtype=np.uint8)
+        lay_out(images, canvas)
+        return batch._replace(pixels=torch.from_numpy(canvas))
+
+    def read(self, slots: Slots) -> tuple[list[np.ndarray], PackedBatch]:
+        """The images of one rank at one step, and their batch with pixels yet to be written.
+
+        Returns:
+            B images, (H, W, 3) uint8; a batch whose `pixels` are a shape without memory
+            (device "meta"), so that the caller says where `lay_out` writes them.
+
+        Raises:
+            UserError: when a transform changes which objects there are in evaluation, or the fields
+            of one image differ in length.
+        """
         # Evaluation is to be the same each time, whatever the transforms.
         seeds = np.zeros_like(slots.samples) if slots.seeds is None else slots.seeds
         transforms = [one.at_step(slots.step, slots.run_seed) for one in self.transforms]
         companions = np.zeros((len(seeds), 0)) if slots.companions is None else slots.companions
         rows = zip(slots.samples.tolist(), seeds.tolist(), companions.tolist(), strict=True)
-        pairs = [self._read(*row, transforms) for row in rows]
-        packed = pack_batch([s for s, _ in pairs], [r for _, r in pairs], self.size_divisor)
-        if slots.seeds is None:
-            return packed
-        # Whatever is still here is to be learned from: no detector shall leave it out again.
-        facts = packed.annotations
-        facts = facts._replace(is_difficult=np.zeros_like(facts.is_difficult))
-        return packed._replace(seeds=torch.from_numpy(slots.seeds), annotations=facts)
+        read = [self._sample(*row, transforms) for row in rows]
+        samples = [sample for sample, _ in read]
+        batch = _without_pixels(samples, [own for _, (own, *_) in read], self.size_divisor)
+        if self.masks:
+            batch = batch._replace(masks=_masks(samples, [r for _, of_one in read for r in of_one]))
+        facts = batch.annotations
+        if self.training:
+            # Whatever is still here is to be learned from: no detector shall leave it out again.
+            nothing = np.zeros_like(facts.is_difficult)
+            batch = batch._replace(annotations=facts._replace(is_difficult=nothing, voids=None))
+        if slots.seeds is not None:
+            batch = batch._replace(seeds=torch.from_numpy(slots.seeds))
+        return [sample.image for sample in samples], batch
 
-    def _read(
+    def _sample(
         self, number: int, seed: int, companions: list[int], transforms: Sequence[Transform]
-    ) -> tuple[Sample, Record]:
-        sample, record = self._raw(number)
-        others = [partial(self._companion, number) for number in companions]
-        sample = apply(transforms, sample, seed, others)
-        return (inside_canvas(sample) if self.training else sample), record
+    ) -> tuple[Sample, list[Record]]:
+        """A transformed image, its record and those of the images mixed in."""
+        read: list[Record] = []
+        others = [partial(self._companion, number, read) for number in companions]
+        raw = self._raw(number, read)
+        sample = apply(transforms, raw, seed, others)
+        if self.training:
+            return inside_canvas(sample), read
+        _check_evaluated(raw, sample, read[0].image_id)
+        return sample, read
 
-    def _raw(self, number: int) -> tuple[Sample, Record]:
-        image, record = self.reader.read(number)
+    def _raw(self, number: int, read: list[Record]) -> Sample:
+        image, record = self.reader.read(number, masks=self.masks)
+        read.append(record)
         items = record.objects
         if self.training:
             items = tuple(filter(self._is_learned, items))
-        return Sample.from_objects(image, items), record
+        return Sample.from_objects(image, items)
 
-    def _companion(self, number: int, transforms: Sequence[Transform], seed: int) -> Sample:
-        return apply(transforms, self._raw(number)[0], seed)
+    def _companion(
+        self, number: int, read: list[Record], transforms: Sequence[Transform], seed: int
+    ) -> Sample:
+        return apply(transforms, self._raw(number, read), seed)
 
     def _is_learned(self, item: Object) -> bool:
         """Whether an object becomes a target of training."""
         return not item.is_crowd and (self.train_on_difficult or not item.is_difficult)
 
 
-def pack_batch(
-    samples: Sequence[Sample], records: Sequence[Record], size_divisor: int = 1
+def _check_evaluated(before: Sample, after: Sample, image_id: str) -> None:
+    """Refuse transforms after which detections could not be compared with the annotations."""
+    if [id(item) for item in after.items] != [id(item) for item in before.items]:
+        raise UserError(
+            f"Image {image_id}: the transforms of evaluation remove, add or redraw "
+            f"objects ({len(before.items)} before, {len(after.items)} after), but each counts as "
+            "it was annotated. Take such transforms out of `eval_transforms`."
+        )
+    scale, offset = np.array(after.placement).reshape(2, 2)
+    expected = before.boxes * np.tile(scale, 2) + np.tile(offset, 2)
+    if np.abs(after.boxes - expected).max(initial=0) > PLACED_WITHIN:
+        raise UserError(
+            f"Image {image_id}: a transform of evaluation moves boxes otherwise than the image "
+            "(or flips it), so that detections would not find back to the original. Use resizes "
+            "and letterboxes in `eval_transforms`; a transform of yours moves with "
+            "`lit_detseg.data.transforms.base.move`."
+        )
+
+
+def lay_out(images: Sequence[np.ndarray], canvas: np.ndarray) -> None:
+    """Write images plane by plane, and 0 to the right of and below each.
+
+    Args:
+        images: B of them, (H, W, 3) uint8, none larger than the canvas.
+        canvas: (B, 3, H, W) uint8, overwritten.
+    """
+    for image, planes in zip(images, canvas, strict=True):
+        height, width = image.shape[:2]
+        # In place, and three times as fast as numpy's assignment of a transposed array.
+        targets = [plane[:height, :width] for plane in planes]
+        cv2.mixChannels([np.ascontiguousarray(image)], targets, [0, 0, 1, 1, 2, 2])
+        planes[:, :, width:] = 0
+        planes[:, height:, :width] = 0
+
+
+def _without_pixels(
+    samples: Sequence[Sample],
+    records: Sequence[Record],
+    size_divisor: int,
 ) -> PackedBatch:
-    """Lay images side by side and objects end to end.
+    """Objects end to end, and room for images side by side.
 
     Args:
         samples: B transformed images, maybe none.
         records: their records.
         size_divisor: pad height and width up to a multiple of it.
     """
+    for sample, record in zip(samples, records, strict=True):
+        lengths = {len(field) for field in sample[1:5]}
+        if len(lengths) > 1:
+            raise UserError(
+                f"The transforms give image {record.image_id} {len(sample.items)} objects but "
+                f"{len(sample.boxes)} boxes, {len(sample.placements)} placements and "
+                f"{len(sample.windows)} windows. Mend the transform: all have the same length."
+            )
     sizes = np.array([s.image.shape[:2] for s in samples], dtype=np.int64).reshape(-1, 2)
-    largest = sizes.max(axis=0, initial=1)
-    height, width = -(-largest // size_divisor) * size_divisor
-    pixels = np.zeros((len(samples), height, width, 3), dtype=np.uint8)
-    for canvas, sample in zip(pixels, samples, strict=True):
-        canvas[: sample.image.shape[0], : sample.image.shape[1]] = sample.image
+    height, width = -(-sizes.max(axis=0, initial=1) // size_divisor) * size_divisor
     boxes = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
-    objects = [item for sample in samples for item in sample.items]
-    annotations = Annotations(
-        image_ids=[record.image_id for record in records],
-        counts=np.array([len(sample.boxes) for sample in samples], dtype=np.int64),
-        original_sizes=np.array([(r.height, r.width) for r in records], np.int64).reshape(-1, 2),
-        original_boxes=np.array([item.box for item in objects], np.float64).reshape(-1, 4),
-        areas=np.array([item.area for item in objects], dtype=np.float64),
-        is_crowd=np.array([item.is_crowd for item in objects], dtype=np.bool_),
-        is_difficult=np.array([item.is_difficult for item in objects], dtype=np.bool_),
-    )
+    items = [item for sample in samples for item in sample.items]
     return PackedBatch(
-        pixels=torch.from_numpy(pixels),
+        pixels=torch.empty((len(samples), 3, height, width), dtype=torch.uint8, device="meta"),
         sizes=torch.from_numpy(sizes),
         boxes=torch.from_numpy(boxes.astype(np.float32)),
-        labels=torch.tensor([item.label for item in objects], dtype=torch.int64),
+        labels=torch.from_numpy(np.array([item.label for item in items], dtype=np.int64)),
         seeds=None,
-        annotations=annotations,
+        annotations=_annotations(samples, records, items),
+    )
+
+
+def _annotations(
+    samples: Sequence[Sample], records: Sequence[Record], items: Sequence[Object]
+) -> Annotations:
+    has_void = any(record.void is not None for record in records)
+    return Annotations(
+        image_ids=[record.image_id for record in records],
+        counts=np.array([len(sample.items) for sample in samples], dtype=np.int64),
+        original_sizes=np.array([(r.height, r.width) for r in records], np.int64).reshape(-1, 2),
+        original_boxes=np.array([item.box for item in items], np.float64).reshape(-1, 4),
+        areas=np.array([item.area for item in items], dtype=np.float64),
+        is_crowd=np.array([item.is_crowd for item in items], dtype=np.bool_),
+        is_difficult=np.array([item.is_difficult for item in items], dtype=np.bool_),
+        placements=np.array([s.placement for s in samples], np.float64).reshape(-1, 4),
+        voids=[record.void for record in records] if has_void else None,
+    )
+
+
+def _masks(samples: Sequence[Sample], records: Sequence[Record]) -> InstanceMasks:
+    """The masks of all objects.
+
+    Args:
+        samples: B transformed images.
+        records: all that were read for them, those of mixed-in images too.
+    """
+    # An object does not say on how large an image it was annotated; its record does. One that a
+    # transform has redrawn is in no record: its mask is an RLE, which knows its size.
+    known = {id(item): (r.height, r.width) for r in records for item in r.objects}
+    sizes = [
+        known.get(id(item), sample.image.shape[:2]) for sample in samples for item in sample.items
+    ]
+    nothing = np.zeros((0, 4))
+    return pack_masks(
+        [item.mask for sample in samples for item in sample.items],
+        sizes,
+        np.concatenate([nothing, *(sample.placements for sample in samples)]),
+        np.concatenate([nothing, *(sample.windows for sample in samples)]),
     )
 
 
@@ -150,14 +264,15 @@ def unpack_batch(packed: PackedBatch) -> DetectionBatch:
     """Cut a packed batch into one target per image, without a copy from or to the device.
 
     Returns:
-        Pixels, sizes, seeds, boxes and labels on the device of the packed batch; the flags and
+        Pixels, sizes, seeds, boxes and labels on the device of the packed batch; masks, flags and
         all that is in pixels of the original image on the CPU, where metrics work.
     """
     facts = packed.annotations
     counts = facts.counts.tolist()
+    nothing = [None] * len(counts)
     targets = [
-        BoxTarget(boxes, labels, image_id, (height, width), crowd, difficult, original, areas)
-        for boxes, labels, image_id, (height, width), crowd, difficult, original, areas in zip(
+        BoxTarget(boxes, labels, image_id, (height, width), *per_image)
+        for boxes, labels, image_id, (height, width), *per_image in zip(
             packed.boxes.split(counts),
             packed.labels.split(counts),
             facts.image_ids,
@@ -166,8 +281,10 @@ def unpack_batch(packed: PackedBatch) -> DetectionBatch:
             torch.from_numpy(facts.is_difficult).split(counts),
             torch.from_numpy(facts.original_boxes).split(counts),
             torch.from_numpy(facts.areas).split(counts),
+            nothing if packed.masks is None else split_masks(packed.masks, counts),
+            nothing if facts.voids is None else facts.voids,
+            map(tuple, facts.placements.tolist()),
             strict=True,
         )
     ]
-    pixels = packed.pixels.permute(0, 3, 1, 2).contiguous()
-    return DetectionBatch(Images(pixels, packed.sizes, seeds=packed.seeds), targets)
+    return DetectionBatch(Images(packed.pixels, packed.sizes, seeds=packed.seeds), targets)

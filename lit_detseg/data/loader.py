@@ -4,16 +4,18 @@ These loaders hold a DataLoader and are none: Lightning rebuilds the DataLoaders
 a distributed sampler, for predictions, to overfit), and would change who reads what.
 """
 
-import signal
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import cv2
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lit_detseg.data.batches import BatchReader, PackedBatch
+from lit_detseg.data.handover import SharedBatches, forget
 from lit_detseg.data.order import Order, Slots
+from lit_detseg.data.worker_process import signals_held_back, start_worker
 
 
 class StepLoader:
@@ -34,12 +36,14 @@ class StepLoader:
         self.order = order
         self.rank = rank
         self.ranks = ranks
+        self._shared = _shared(batches, options) if options.get("num_workers") else None
+        self._iteration = ""  # of the workers started last
         self._loader = DataLoader(
-            batches,
+            batches if self._shared is None else self._shared,
             sampler=_StepSampler(self),
             batch_size=None,  # what the sampler yields is a whole batch already
             collate_fn=_as_it_is,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             generator=torch.Generator(),  # the global one would move with each epoch's workers
             **options,
         )
@@ -50,14 +54,15 @@ class StepLoader:
 
     def slots(self) -> Iterator[Slots]:
         """What the next iteration reads."""
-        return (self.order.slots(step, self.rank, self.ranks) for step in self.steps())
+        order, rank, ranks = self.order, self.rank, self.ranks  # no `self`: see `_StepSampler`
+        return (order.slots(step, rank, ranks) for step in self.steps())
 
     def __len__(self) -> int:
         """Steps in a whole epoch."""
         return self.order.steps
 
     def __iter__(self) -> Iterator[PackedBatch]:
-        iterator = iter(self._loader)
+        iterator, iteration = self._start()
         try:
             yield from iterator
         finally:
@@ -65,11 +70,22 @@ class StepLoader:
             # by the next workers.
             if not self._loader.persistent_workers:
                 _end_workers(iterator)
+                forget(iteration)
+
+    def _start(self) -> tuple[Iterator[PackedBatch], str]:
+        """An iterator over new or persistent workers, and the name of what they hand over."""
+        if self._shared is not None and self._loader._iterator is None:
+            self._iteration = self._shared.start()
+            if self._loader.persistent_workers:  # in case that nobody calls `close`
+                weakref.finalize(self, forget, self._iteration)
+        with signals_held_back():
+            return iter(self._loader), self._iteration
 
     def close(self) -> None:
         """End persistent workers."""
         _end_workers(self._loader._iterator)
         self._loader._iterator = None
+        forget(self._iteration)
 
 
 class PositionedLoader(StepLoader):
@@ -120,13 +136,22 @@ class _StepSampler:
     """What DataLoader asks for indices: here an index is the slots of a whole step."""
 
     def __init__(self, loader: StepLoader) -> None:
-        self._loader = loader
+        # A loader in a cycle would wait for the garbage collector, which ends the queues to the
+        # workers before the workers: they would not hear that they are to end.
+        self._loader = weakref.proxy(loader)
 
     def __iter__(self) -> Iterator[Slots]:
         return self._loader.slots()
 
     def __len__(self) -> int:
         return len(self._loader)
+
+
+def _shared(batches: Dataset[PackedBatch], options: dict[str, Any]) -> SharedBatches | None:
+    """The same batches in shared memory, where the system has it and they can be written to it."""
+    if isinstance(batches, BatchReader) and hasattr(os, "memfd_create"):  # Linux
+        return SharedBatches(batches, options.get("prefetch_factor") or 2)  # DataLoader's own
+    return None
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -136,10 +161,3 @@ def _as_it_is(batch: Any) -> Any:
 def _end_workers(iterator: Any) -> None:
     if hasattr(iterator, "_shutdown_workers"):  # there are none without `num_workers`
         iterator._shutdown_workers()
-
-
-def _start_worker(worker: int) -> None:
-    """One thread per worker; the scheduler's signals are the training process's business."""
-    cv2.setNumThreads(0)
-    for name in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(name, signal.SIG_IGN)

@@ -39,9 +39,10 @@ class BoxTarget(NamedTuple):
     original_boxes: Tensor  # (N, 4) float64 XYXY, pixels of the original image; evaluation only
     areas: Tensor  # (N,) float64, annotated area in original pixels; evaluation only
     masks: InstanceMasks | None = None  # instance segmentation only
-    void: dict[str, Any] | None = (
-        None  # RLE of what counts for nothing, original pixels; Cityscapes
-    )
+    void: dict[str, Any] | None = None  # RLE of what counts for nothing, in original pixels
+    # Scale x, scale y, offset x, offset y from the original to the resized image; None: the whole
+    # image was resized. Evaluation only.
+    placement: tuple[float, float, float, float] | None = None
 
 
 class DetectionBatch(NamedTuple):

@@ -13,7 +13,9 @@ from lit_detseg.callbacks.predictions import (
     class_colour,
     draw_boxes,
     draw_grid,
+    draw_picture,
 )
+from lit_detseg.ops.masks import pack_masks
 from lit_detseg.structures import Detections
 from tests.callbacks.tiny import HEIGHT, WIDTH, TinyModule, batch_of, tiny_trainer
 
@@ -78,6 +80,20 @@ def test_a_mask_tints_its_pixels():
     drawn = np.asarray(draw_boxes(blank, box, torch.tensor([0]), [""], mask))
     assert drawn[30, 20].sum() > 0
     assert drawn[5, 30].sum() == 0
+
+
+def test_annotated_masks_are_drawn_where_they_stand_in_the_image():
+    """The left half of the image, mirrored: drawn 480 wide, x from 240 on is tinted."""
+    outline = [[0.0, 0.0, WIDTH / 2, 0.0, WIDTH / 2, HEIGHT, 0.0, HEIGHT]]
+    placement, window = [[-1.0, 1.0, WIDTH, 0.0]], [[0.0, 0.0, WIDTH, HEIGHT]]
+    masks = pack_masks([outline], [(HEIGHT, WIDTH)], np.array(placement), np.array(window))
+    one = picture()
+    target = one.target._replace(masks=masks)
+    plain = np.asarray(draw_picture(one._replace(detections=None)))
+    tinted = np.asarray(draw_picture(Picture(one.pixels, target, None)))
+    below = 22 + 300  # the caption, and some way below box and tag
+    changed = (plain[below] != tinted[below]).any(axis=1)
+    assert changed.tolist() == [False] * 240 + [True] * 240
 
 
 def test_weak_detections_are_not_drawn():

@@ -1,39 +1,49 @@
 """Reads a shard set with two workers, as a training process does, for tests that send it signals.
 
-Usage: python -m tests.data.reading_process FOLDER AFTER. After the first batch, `wait` reads on to
-the end once a line has come in, and `quit` ends without a word to the workers.
+Usage: python -m tests.data.reading_process FOLDER HOW. After the first batch, `wait` reads on to
+the end once a line has come in, and `quit` ends without a word to the workers; `late` is `wait`
+with a second worker that takes its time to start.
 """
 
 import os
 import signal
 import sys
+import time
 from multiprocessing import active_children
 
 from lit_detseg.data.batches import BatchReader
 from lit_detseg.data.loader import StepLoader
 from lit_detseg.data.order import EvaluationOrder
 from lit_detseg.data.shards import ShardReader
+from lit_detseg.data.worker_process import start_worker
 
 KEPT = []
 
 
-def main(folder: str, after: str) -> None:
+def start_late(worker):
+    time.sleep(2 * worker)
+    start_worker(worker)
+
+
+def main(folder: str, how: str) -> None:
     received = []
     for name in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, lambda number, frame: received.append(signal.Signals(number).name))
     reader = ShardReader([folder])
-    persistent = after == "quit"
+    persistent = how == "quit"
     loader = StepLoader(
         BatchReader(reader),
         EvaluationOrder(len(reader), 2),
         num_workers=2,
         persistent_workers=persistent,
     )
+    if how == "late":
+        loader._loader.worker_init_fn = start_late
     batches = iter(loader)
     images = list(next(batches).annotations.image_ids)
     workers = sorted(child.pid for child in active_children())
     print(os.getpid(), *workers, flush=True)
-    if after == "quit":
+    if how == "quit":
         KEPT.append((loader, batches))  # nothing but the interpreter's end ends the workers
         sys.exit()
     sys.stdin.readline()

@@ -1,14 +1,23 @@
 """A batch packed, moved and unpacked is the batch that was read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from lit_detseg.data.batches import BatchReader, pack_batch, unpack_batch
+from lit_detseg.data.batches import BatchReader, lay_out, unpack_batch
 from lit_detseg.data.order import Slots
 from lit_detseg.data.records import Object
 from lit_detseg.data.shards import ShardReader
-from lit_detseg.data.transforms import RandomHorizontalFlip, Resize
+from lit_detseg.data.transforms import (
+    MixingTransform,
+    RandomHorizontalFlip,
+    Resize,
+    Sample,
+    Transform,
+)
+from lit_detseg.structures import UserError
 from tests.data.shard_sets import raw_sample, write_shards
 
 OBJECTS = (
@@ -30,8 +39,8 @@ def reader(tmp_path):
     return ShardReader([write_shards(tmp_path / "set", samples)])
 
 
-def slots(*samples, seeds=None):
-    return Slots(np.array(samples, dtype=np.int64), seeds)
+def slots(*samples, seeds=None, companions=None):
+    return Slots(np.array(samples, dtype=np.int64), seeds, companions)
 
 
 def test_images_are_padded_to_the_right_and_below(reader):
@@ -53,7 +62,7 @@ def test_images_are_padded_to_the_right_and_below(reader):
 @pytest.mark.parametrize(("divisor", "padded"), [(1, (10, 8)), (4, (12, 8)), (32, (32, 32))])
 def test_the_padded_size_is_a_multiple_of_the_divisor(reader, divisor, padded):
     packed = BatchReader(reader, size_divisor=divisor)[slots(0, 1, 2)]
-    assert packed.pixels.shape == (3, *padded, 3)
+    assert packed.pixels.shape == (3, 3, *padded)
 
 
 def test_evaluation_keeps_every_object_and_its_flags(reader):
@@ -96,7 +105,7 @@ def test_augmentation_follows_the_seed_and_nothing_else(reader):
     alone = [batches[slots(sample, seeds=np.array([seed]))] for sample, seed in [(0, 11), (0, 12)]]
     assert together.seeds.tolist() == [11, 12, 13]
     for number, single in enumerate(alone):
-        torch.testing.assert_close(single.pixels[0], together.pixels[number, :6, :8])
+        torch.testing.assert_close(single.pixels[0], together.pixels[number, :, :6, :8])
 
 
 def test_a_rank_may_get_no_image(reader):
@@ -113,10 +122,6 @@ def test_a_batch_without_any_object_unpacks(reader):
     assert [len(target.boxes) for target in batch.targets] == [0, 0]
 
 
-def test_no_image_at_all_packs():
-    assert unpack_batch(pack_batch([], [])).targets == []
-
-
 def test_lightning_moves_few_tensors_and_leaves_what_metrics_read(reader):
     from lightning.fabric.utilities import move_data_to_device
 
@@ -129,3 +134,142 @@ def test_lightning_moves_few_tensors_and_leaves_what_metrics_read(reader):
     assert target.boxes.device.type == "meta"
     for field in (target.original_boxes, target.areas, target.is_crowd, target.is_difficult):
         assert field.device.type == "cpu"
+
+
+def test_an_image_is_laid_out_plane_by_plane_and_all_around_it_is_cleared():
+    canvas = np.full((2, 3, 4, 5), 77, np.uint8)
+    images = [np.arange(18, dtype=np.uint8).reshape(2, 3, 3), np.full((4, 5, 3), 9, np.uint8)]
+
+    lay_out([images[0][:, ::-1], images[1]], canvas)  # a view that runs backwards, too
+
+    expected = np.zeros((3, 4, 5), np.uint8)
+    expected[:, :2, :3] = images[0][:, ::-1].transpose(2, 0, 1)
+    np.testing.assert_array_equal(canvas[0], expected)
+    assert (canvas[1] == 9).all()
+
+
+TRIANGLE, SQUARE = [1.0, 2.0, 5.0, 2.0, 1.0, 6.0], [2.0, 3.0, 4.0, 3.0, 4.0, 5.0, 2.0, 5.0]
+RLE = {"size": [6, 8], "counts": "724000g0"}
+VOID = {"size": [6, 8], "counts": "Z16"}
+
+
+@pytest.fixture
+def masked(tmp_path):
+    """A 6 x 8 image with four objects and one of 10 x 4 with a single one; the first has a void."""
+    first, second, third = OBJECTS
+    objects = [
+        replace(first, mask=[TRIANGLE, SQUARE]),
+        replace(second, mask=RLE),
+        replace(third, mask=None),
+        replace(first, mask=[SQUARE]),
+    ]
+    one = raw_sample("image0", np.zeros((6, 8, 3), np.uint8), objects)
+    other = raw_sample("image1", np.ones((10, 4, 3), np.uint8), [replace(first, mask=[TRIANGLE])])
+    return ShardReader([write_shards(tmp_path / "set", [replace(one, void=VOID), other])])
+
+
+def test_masks_travel_as_annotated_with_where_they_stand_now(masked):
+    packed = BatchReader(masked, [Resize(12, 4)], masks=True)[slots(1, 0)]
+    one, other = (target.masks for target in unpack_batch(packed).targets)
+
+    assert one.points.reshape(-1).tolist() == TRIANGLE
+    assert one.placements.tolist() == [[1, 1.2, 0, 0]]  # 10 x 4 becomes 12 x 4
+    assert one.sizes.tolist() == [[10, 4]]
+    assert other.points.reshape(-1).tolist() == TRIANGLE + SQUARE + SQUARE
+    assert other.polygons.tolist() == [2, 0, 0, 1]
+    assert other.polygon_points.tolist() == [3, 4, 4]
+    assert bytes(other.counts).decode() == RLE["counts"]
+    assert other.count_bytes.tolist() == [0, 8, 0, 0]
+    assert other.sizes.tolist() == [[6, 8]] * 4
+    assert other.placements.tolist() == [[0.5, 2, 0, 0]] * 4
+    assert other.windows.tolist() == [[0, 0, 4, 12]] * 4
+
+
+def test_without_masks_none_are_read_and_all_else_is_the_same(masked):
+    packed = BatchReader(masked)[slots(0, 1)]
+    targets = unpack_batch(packed).targets
+    assert packed.masks is None
+    assert [target.masks for target in targets] == [None, None]
+    assert targets[0].boxes.tolist() == [list(OBJECTS[n].box) for n in (0, 1, 2, 0)]
+
+
+def test_void_regions_come_with_evaluation_only(masked):
+    seen = [unpack_batch(BatchReader(masked)[slots(*of)]).targets for of in [(0, 1), (1,)]]
+    assert [target.void for target in seen[0]] == [VOID, None]
+    assert seen[1][0].void is None
+    batches = BatchReader(masked, training=True)
+    assert unpack_batch(batches[slots(0, seeds=np.array([1]))]).targets[0].void is None
+
+
+def test_a_batch_without_images_has_no_masks_either(masked):
+    packed = BatchReader(masked, masks=True)[slots()]
+    assert (
+        len(packed.masks.placements) == len(packed.masks.windows) == len(packed.masks.points) == 0
+    )
+    assert unpack_batch(packed).targets == []
+
+
+class Below(MixingTransform):
+    """Puts another image below the first."""
+
+    def __init__(self):
+        super().__init__(companions=1)
+
+    def mix(self, sample, companions, random):
+        other = companions[0]()
+        down = np.array([0, sample.image.shape[0]])
+        width = max(sample.image.shape[1], other.image.shape[1])
+        pad = [
+            np.pad(s.image, ((0, 0), (0, width - s.image.shape[1]), (0, 0)))
+            for s in (sample, other)
+        ]
+        placed = other.placements.copy()
+        placed[:, 2:] += down
+        return Sample(
+            np.concatenate(pad),
+            np.concatenate([sample.boxes, other.boxes + np.tile(down, 2)]),
+            sample.items + other.items,
+            np.concatenate([sample.placements, placed]),
+            np.concatenate([sample.windows, other.windows + np.tile(down, 2)]),
+        )
+
+
+def test_objects_of_a_mixed_in_image_keep_their_label_area_and_the_size_of_their_image(masked):
+    batches = BatchReader(masked, [Below()], training=True, masks=True)
+    mixed = batches[slots(0, seeds=np.array([3]), companions=np.array([[1]]))]
+    target = unpack_batch(mixed).targets[0]
+
+    assert target.image_id == "image0"
+    assert target.labels.tolist() == [1, 1, 1]  # crowd and difficult are left out
+    assert target.boxes[2].tolist() == [1.0, 8.0, 5.0, 12.0]  # 6 pixels further down
+    assert target.original_boxes[2].tolist() == [1.0, 2.0, 5.0, 6.0]
+    assert target.areas.tolist() == [11.5] * 3
+    assert target.masks.sizes.tolist() == [[6, 8], [6, 8], [10, 4]]
+    assert target.masks.placements[:, 3].tolist() == [0, 0, 6]
+    assert target.masks.polygons.tolist() == [2, 1, 1]
+
+
+class Loses(Transform):
+    """Leaves out the last object."""
+
+    def __call__(self, sample, random):
+        return sample.only(np.arange(len(sample.items)) < len(sample.items) - 1)
+
+
+class Confuses(Transform):
+    """Leaves out a box, but not its object."""
+
+    def __call__(self, sample, random):
+        return sample._replace(boxes=sample.boxes[1:])
+
+
+def test_a_transform_that_loses_objects_in_evaluation_is_named_a_mistake(reader):
+    with pytest.raises(UserError, match=r"image0.*3 before, 2 after"):
+        BatchReader(reader, [Loses()])[slots(0)]
+    trained = BatchReader(reader, [Loses()], training=True, train_on_difficult=True)
+    assert len(trained[slots(0, seeds=np.array([1]))].labels) == 1
+
+
+def test_fields_of_different_lengths_are_named(reader):
+    with pytest.raises(UserError, match=r"image0 3 objects but 2 boxes"):
+        BatchReader(reader, [Confuses()])[slots(0)]

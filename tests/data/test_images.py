@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lit_detseg.data import images
 from lit_detseg.data.images import EXIF_ORIENTATION, decode, encode_png, normalise
 
 HEIGHT, WIDTH = 30, 40
@@ -164,3 +165,50 @@ def test_what_cannot_be_decoded_is_refused(data):
 def test_decode_says_that_bytes_are_no_image(data):
     with pytest.raises(ValueError, match="empty|not an image"):
         decode(data)
+
+
+def textured_jpeg(**options):
+    """Enough data that there is a middle to damage."""
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    return saved(Image.fromarray(noise), "JPEG", quality=85, **options)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_hole_in_the_middle_of_a_jpeg_is_found(progressive):
+    data = textured_jpeg(progressive=progressive)
+    middle = len(data) // 2
+    damaged = data[:middle] + b"\0" * 200 + data[middle + 200 :]
+    as_pil(damaged)  # PIL fills the hole without a word
+
+    for read in (decode, lambda damaged: normalise(damaged, None)):
+        with pytest.raises(ValueError, match=r"\w+"):
+            read(damaged)
+    decode(data)
+
+
+def test_a_damaged_jpeg_is_found_where_it_has_to_be_turned_or_converted_too():
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    sideways = textured_jpeg(exif=exif)
+    noise = np.random.default_rng(1).integers(0, 256, (120, 160, 4), dtype=np.uint8)
+    cmyk = saved(Image.fromarray(noise, "CMYK"), "JPEG", quality=85)
+    for data in (sideways, cmyk):
+        assert normalise(data, None).suffix == "png"
+        middle = len(data) // 2
+        with pytest.raises(ValueError, match=r"\w+"):
+            normalise(data[:middle] + b"\0" * 200 + data[middle + 200 :], None)
+
+
+@pytest.mark.parametrize("cut", [2, 20, 2000])
+def test_decode_refuses_a_jpeg_that_ends_early(cut):
+    with pytest.raises(ValueError, match=r"\w+"):
+        decode(textured_jpeg()[:-cut])
+
+
+@pytest.mark.parametrize("name", [name for name in UNCHANGED if name.startswith("JPEG")])
+def test_jpegs_read_the_same_without_simplejpeg(name, monkeypatch):
+    data = UNCHANGED[name][0]
+    usual = decode(data).astype(int)
+    np.testing.assert_array_equal(usual, as_pil(data))
+    monkeypatch.setattr(images, "simplejpeg", None)
+    assert np.abs(decode(data) - usual).max() <= 1

@@ -1,19 +1,40 @@
 """Loaders read what the order says, with workers or without."""
 
+import gc
 import signal
+from dataclasses import replace
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
 
-from lit_detseg.data.batches import BatchReader
+from lit_detseg.data.batches import BatchReader, unpack_batch
 from lit_detseg.data.loader import PositionedLoader, StepLoader
 from lit_detseg.data.order import EvaluationOrder, TrainingOrder
+from lit_detseg.data.records import Object
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.data.transforms import RandomHorizontalFlip, ResizeShortestSide
 from lit_detseg.structures import UserError
-from tests.data.shard_sets import write_numbered, write_shapes
+from tests.data.shard_sets import raw_sample, write_numbered, write_shards
+
+
+def write_masked(folder, images):
+    """Images of 48 x 64 noise with polygons, run lengths and objects without a mask; some void."""
+    drawn = np.random.default_rng(0)
+    rle = {"size": [48, 64], "counts": "T6k0e" + "0" * 30 + "lQ2"}
+    masks = ([[4.0, 4.0, 20.0, 6.0, 12.5, 30.25]], rle, None)
+    samples = []
+    for number in range(images):
+        pixels = drawn.integers(256, size=(48, 64, 3), dtype=np.uint8)
+        items = [
+            Object((4.0, 4.0, 20.0, 31.0), label % 2, 100.0 + label, masks[label])
+            for label in range(number % 4)
+        ]
+        sample = raw_sample(f"image{number:02d}", pixels, items)
+        samples.append(replace(sample, void=rle if number % 3 == 0 else None))
+    return write_shards(folder, samples)
 
 
 def ids(loader):
@@ -29,26 +50,51 @@ def numbered(tmp_path_factory):
     return ShardReader([write_numbered(tmp_path_factory.mktemp("numbered") / "set", images=21)])
 
 
-@pytest.mark.parametrize("persistent", [False, True])
-def test_workers_change_nothing_bit_for_bit(tmp_path, persistent):
-    reader = ShardReader([write_shapes(tmp_path / "set", images=14)])
+def assert_same(mine, theirs):
+    """Batches that are equal to the last bit, fields of all depths."""
+    assert type(mine) is type(theirs)
+    if isinstance(mine, torch.Tensor):
+        assert mine.dtype == theirs.dtype
+        assert torch.equal(mine, theirs)
+    elif isinstance(mine, np.ndarray):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+    elif isinstance(mine, tuple):
+        for field, other in zip(mine, theirs, strict=True):
+            assert_same(field, other)
+    else:
+        assert mine == theirs
+
+
+@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize(("workers", "persistent"), [(1, False), (2, False), (2, True)])
+def test_workers_change_nothing_bit_for_bit(tmp_path, workers, persistent, masks):
+    reader = ShardReader([write_masked(tmp_path / "set", images=14)])
     order = TrainingOrder(reader.shard_lengths, 4)
     transforms = [ResizeShortestSide([40, 56], 80), RandomHorizontalFlip()]
-    batches = BatchReader(reader, transforms, training=True)
+    batches = BatchReader(reader, transforms, training=True, masks=masks)
 
     alone = PositionedLoader(batches, order)
-    shared = PositionedLoader(batches, order, num_workers=2, persistent_workers=persistent)
+    shared = PositionedLoader(batches, order, num_workers=workers, persistent_workers=persistent)
 
     for _ in range(2):  # epochs
         pairs = list(zip(alone, shared, strict=True))
         assert len(pairs) == order.steps == 3
+        assert sum(len(mine.labels) for mine, _ in pairs) > 10
         for mine, theirs in pairs:
-            for field, other in zip(mine[:5], theirs[:5], strict=True):
-                assert field.dtype == other.dtype
-                assert torch.equal(field, other)
-            for field, other in zip(mine.annotations, theirs.annotations, strict=True):
-                np.testing.assert_array_equal(field, other)
+            assert (mine.masks is not None) is masks
+            assert_same(mine, theirs)
     shared.close()
+
+
+def test_evaluation_with_workers_hands_over_masks_and_void_regions(tmp_path):
+    reader = ShardReader([write_masked(tmp_path / "set", images=5)])
+    batches, order = BatchReader(reader, masks=True), EvaluationOrder(5, 2)
+    read = list(StepLoader(batches, order, num_workers=2))
+    for mine, theirs in zip(StepLoader(batches, order), read, strict=True):
+        assert_same(mine, theirs)
+    voids = [target.void for batch in read for target in unpack_batch(batch).targets]
+    assert [void is not None for void in voids] == [True, False, False, True, False]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
@@ -97,6 +143,23 @@ def test_a_worker_passes_on_what_is_wrong_with_a_shard(tmp_path):
     loader = StepLoader(BatchReader(ShardReader([folder])), EvaluationOrder(8, 4), num_workers=1)
     with pytest.raises(UserError, match=r"shard-000001.tar cannot be opened"):
         list(loader)
+
+
+@pytest.mark.parametrize("batches_read", [1, 6])
+def test_a_loader_that_nobody_closes_takes_its_workers_with_it(numbered, batches_read):
+    others = set(active_children())
+    order = EvaluationOrder(21, 4)
+    loader = StepLoader(BatchReader(numbered), order, num_workers=2, persistent_workers=True)
+    iterator = iter(loader)
+    assert len([next(iterator) for _ in range(batches_read)]) == batches_read
+    assert len(set(active_children()) - others) == 2
+
+    gc.disable()  # nothing is left to it
+    try:
+        del iterator, loader
+        assert set(active_children()) == others
+    finally:
+        gc.enable()
 
 
 class SignalHandlers(Dataset):

@@ -6,7 +6,7 @@ from lit_detseg.modules.original_size import to_original_size
 from lit_detseg.structures import BoxTarget, Detections, Images
 
 
-def target_of(height, width):
+def target_of(height, width, placement=None):
     none = torch.zeros(0)
     return BoxTarget(
         boxes=none.reshape(0, 4),
@@ -17,6 +17,7 @@ def target_of(height, width):
         is_difficult=none.bool(),
         original_boxes=none.double().reshape(0, 4),
         areas=none.double(),
+        placement=placement,
     )
 
 
@@ -29,6 +30,16 @@ def test_each_axis_is_scaled_by_its_own_ratio():
 
     assert result.boxes.tolist() == [[40, 40, 120, 80]]
     assert result.boxes.dtype == torch.float64
+
+
+def test_a_letterbox_is_undone():
+    # 100 high, 200 wide, shown half as large in the middle of 100 x 100: 25 rows above and below.
+    images = Images(torch.zeros(1, 3, 100, 100), torch.tensor([[100, 100]]))
+    found = [Detections(torch.tensor([[10.0, 30, 50, 75]]), torch.tensor([0]), torch.ones(1))]
+
+    (result,) = to_original_size(found, images, [target_of(100, 200, (0.5, 0.5, 0.0, 25.0))])
+
+    assert result.boxes.tolist() == [[20, 10, 100, 100]]
 
 
 def test_what_lies_on_the_padding_is_cut_at_the_image_border():

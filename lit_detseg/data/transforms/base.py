@@ -31,6 +31,8 @@ class Sample(NamedTuple):
     items: tuple[Object, ...]  # length N, as annotated
     placements: np.ndarray  # (N, 4) float64, see `InstanceMasks`
     windows: np.ndarray  # (N, 4) float64 XYXY, what of `image` may show the object
+    # Of the whole image, so that detections find back to the original.
+    placement: tuple[float, float, float, float] = UNMOVED
 
     @classmethod
     def from_objects(cls, image: np.ndarray, items: Sequence[Object]) -> "Sample":
@@ -61,7 +63,10 @@ class Sample(NamedTuple):
 
 
 class Transform(ABC):
-    """One change of a sample. A subclass of yours can stand in the YAML under its import path."""
+    """One change of a sample. A subclass of yours can stand in the YAML under its import path.
+
+    Whatever moves pixels does so with `move`, so that masks and detections find their place.
+    """
 
     @abstractmethod
     def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
@@ -174,7 +179,14 @@ def move(
     placements[:, 2:] += np.array(offset)
     windows = _sorted(sample.windows * factors + steps).clip(0, [width, height, width, height])
     boxes = _sorted(sample.boxes * factors + steps)
-    return Sample(image, boxes, sample.items, placements, windows)
+    scale_x, scale_y, offset_x, offset_y = sample.placement
+    placement = (
+        scale_x * scale[0],
+        scale_y * scale[1],
+        offset_x * scale[0] + offset[0],
+        offset_y * scale[1] + offset[1],
+    )
+    return Sample(image, boxes, sample.items, placements, windows, placement)
 
 
 def inside_canvas(sample: Sample) -> Sample:

@@ -96,7 +96,11 @@ def _translated(
         else:
             items[row] = replace(items[row], mask=encode(masks[row], image.shape[:2]))
             placements[row] = UNMOVED
-    return Sample(image, boxes, tuple(items), placements, windows)
+    # Of a transform that does more than to resize, nothing says where it puts the whole image.
+    height, width = np.divide(image.shape[:2], sample.image.shape[:2]).tolist()
+    scale_x, scale_y, offset_x, offset_y = sample.placement
+    placement = (scale_x * width, scale_y * height, offset_x * width, offset_y * height)
+    return Sample(image, boxes, tuple(items), placements, windows, placement)
 
 
 def _placement(item: Object, box: np.ndarray) -> np.ndarray:
