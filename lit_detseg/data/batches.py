@@ -129,6 +129,7 @@ class BatchReader(Dataset[PackedBatch]):
         others = [partial(self._companion, number, read) for number in companions]
         raw = self._raw(number, read)
         sample = apply(transforms, raw, seed, others)
+        _check_lengths(sample, read[0].image_id)
         if self.training:
             return inside_canvas(sample), read
         _check_evaluated(raw, sample, read[0].image_id)
@@ -150,6 +151,16 @@ class BatchReader(Dataset[PackedBatch]):
     def _is_learned(self, item: Object) -> bool:
         """Whether an object becomes a target of training."""
         return not item.is_crowd and (self.train_on_difficult or not item.is_difficult)
+
+
+def _check_lengths(sample: Sample, image_id: str) -> None:
+    """Refuse what a transform has left in disorder."""
+    if len({len(field) for field in sample[1:5]}) > 1:
+        raise UserError(
+            f"The transforms give image {image_id} {len(sample.items)} objects but "
+            f"{len(sample.boxes)} boxes, {len(sample.placements)} placements and "
+            f"{len(sample.windows)} windows. Mend the transform: all have the same length."
+        )
 
 
 def _check_evaluated(before: Sample, after: Sample, image_id: str) -> None:
@@ -199,14 +210,6 @@ def _without_pixels(
         records: their records.
         size_divisor: pad height and width up to a multiple of it.
     """
-    for sample, record in zip(samples, records, strict=True):
-        lengths = {len(field) for field in sample[1:5]}
-        if len(lengths) > 1:
-            raise UserError(
-                f"The transforms give image {record.image_id} {len(sample.items)} objects but "
-                f"{len(sample.boxes)} boxes, {len(sample.placements)} placements and "
-                f"{len(sample.windows)} windows. Mend the transform: all have the same length."
-            )
     sizes = np.array([s.image.shape[:2] for s in samples], dtype=np.int64).reshape(-1, 2)
     height, width = -(-sizes.max(axis=0, initial=1) // size_divisor) * size_divisor
     boxes = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
