@@ -10,6 +10,7 @@ from lit_detseg.bench.coco_like import draw_coco_like
 from lit_detseg.bench.data import OURS, OURS_DENSE, THEIRS, measure_data
 from lit_detseg.bench.pipelines import our_batches, our_pipeline, torchvision_pipeline
 from lit_detseg.data.batches import unpack_batch
+from lit_detseg.data.handover import MOST_PIECES
 from lit_detseg.data.order import Slots
 from lit_detseg.data.packing.pack import pack
 from lit_detseg.data.readers.coco import CocoReader
@@ -68,5 +69,6 @@ def test_a_measurement_has_all_its_numbers(tmp_path):
     assert found["ratio"] == rates[OURS]["images_per_second"] / rates[THEIRS]["images_per_second"]
     assert sum(found["stages"].values()) == pytest.approx(rates[OURS]["cpu_ms"])
     assert found["memory"]["peak"] > found["memory"]["own"] > 0
-    assert found["memory"]["descriptor_growth"] == 0
+    # A worker whose batches are not taken at once makes more pieces, two descriptors each.
+    assert 0 <= found["memory"]["descriptor_growth"] <= 2 * MOST_PIECES
     assert all(done == total for done, total in advanced.values())
