@@ -12,13 +12,13 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from lit_detseg.bench.pipelines import our_batches, our_loader
-from lit_detseg.data.batches import BatchReader
-from lit_detseg.data.handover import SharedBatches, forget
 from lit_detseg.data.images import decode
+from lit_detseg.data.loading.batches import BatchReader
+from lit_detseg.data.loading.handover import SharedBatches, forget
+from lit_detseg.data.loading.worker_process import start_worker
 from lit_detseg.data.order import Slots
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.data.transforms import Sample, apply, inside_canvas
-from lit_detseg.data.worker_process import start_worker
 
 MEGABYTE = 1e6
 EPOCHS = 10  # over which workers shall not grow

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import CocoDetection, wrap_dataset_for_transforms_v2
 from torchvision.transforms import v2
 
-from lit_detseg.data.batches import BatchReader, unpack_batch
-from lit_detseg.data.loader import PositionedLoader
+from lit_detseg.data.loading.batches import BatchReader, unpack_batch
+from lit_detseg.data.loading.loader import PositionedLoader
 from lit_detseg.data.order import TrainingOrder
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.data.transforms import RandomHorizontalFlip, ResizeShortestSide

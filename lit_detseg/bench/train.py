@@ -4,7 +4,11 @@ Both run in one process, in turns, because machines are shared and drift: the ra
 the result, not the seconds.
 """
 
+import argparse
+import json
+import logging
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -13,10 +17,15 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from lit_detseg.callbacks.throughput import Throughput
 from lit_detseg.data import ShapesDataModule
+from lit_detseg.data.packing.pack import pack
+from lit_detseg.data.readers.shapes import ShapesReader
+from lit_detseg.errors import UserError
 from lit_detseg.models.proposals import AnchorSettings, ProposalSettings
 from lit_detseg.models.roi_stage import RoISettings
 from lit_detseg.modules import FasterRCNN
@@ -41,6 +50,41 @@ class Overhead:
     def to_json(self) -> dict[str, float]:
         """For programs."""
         return {**asdict(self), "ratio": self.ratio}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `lit-detseg bench train`."""
+    parser.add_argument("--steps", type=int, default=30, help="measured steps of each turn")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each of the two")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure `bench train` and print.
+
+    Raises:
+        UserError: when the options make no measurement.
+    """
+    if options.steps < 1 or options.rounds < 1:
+        raise UserError(
+            f"--steps {options.steps} --rounds {options.rounds}: give at least 1 of each."
+        )
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        pack(ShapesReader(images=200, seed=0), Path(folder) / "shards")
+        result = measure_trainer_overhead(
+            Path(folder) / "shards", Path(folder), options.steps, options.rounds
+        )
+    if options.json:
+        print(json.dumps(result.to_json()))
+        return
+    table = Table(title="Faster R-CNN, one training step")
+    table.add_column("loop")
+    table.add_column("ms per step", justify="right")
+    table.add_column("ratio", justify="right")
+    table.add_row("bare", f"{result.bare_loop:.1f}", "1")
+    table.add_row("Lightning Trainer, logging", f"{result.trainer:.1f}", f"{result.ratio:.3f}")
+    Console().print(table)
 
 
 def measure_trainer_overhead(

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from lit_detseg.cli.parser import ShortErrorParser
+from lit_detseg.cli.parser import ShortErrorParser, add_workers_argument
 from lit_detseg.cli.progress import images_bar
 from lit_detseg.data.foreign_tars.classes import Classes
 from lit_detseg.data.foreign_tars.index_tars import index_tars
@@ -83,13 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default: fail)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an index that is there")
-    workers = len(os.sched_getaffinity(0))
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=workers,
-        help=f"processes; 0: none but this one (default here: {workers})",
-    )
+    add_workers_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the summary for programs")
     return parser
 

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import re
 from difflib import get_close_matches
 from pydoc import locate
@@ -22,6 +23,17 @@ class ShortErrorParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the message as a `UserError`, with the command that explains the options."""
         raise UserError(f"{message}. `{self.prog} --help` explains the options.")
+
+
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    """The option `--workers`: as many processes as there are cores, unless told otherwise."""
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=cores,
+        help=f"processes; 0: none but this one (default here: {cores})",
+    )
 
 
 def explain(message: str, known_keys: list[str], command: str) -> str:

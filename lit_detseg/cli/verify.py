@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from lit_detseg.cli.parser import ShortErrorParser
+from lit_detseg.cli.parser import ShortErrorParser, add_workers_argument
 from lit_detseg.cli.progress import images_bar
 from lit_detseg.data.verification.findings import Findings, Kind, Severity
 from lit_detseg.data.verification.verify import Report, verify
@@ -52,13 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "shards", nargs="+", metavar="SHARDS", help="folders of shard sets, a split each"
     )
-    workers = len(os.sched_getaffinity(0))
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=workers,
-        help=f"processes; 0: none but this one (default here: {workers})",
-    )
+    add_workers_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the report for programs")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the same JSON to a file")
     return parser

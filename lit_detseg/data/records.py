@@ -5,6 +5,7 @@ pixel is [0, 0, 1, 1]. Readers translate their data set's own convention (COCO's
 1-based inclusive corners) into this one, and change nothing else: what was annotated is stored.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,12 @@ class Record:
             "file_name": self.file_name,
             **void,
         }
+
+    def to_bytes(self) -> bytes:
+        """The content of `<key>.json`: the same record gives the same bytes."""
+        return json.dumps(
+            self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+        ).encode()
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], masks: bool = True) -> "Record":

@@ -5,8 +5,8 @@ from typing import Any
 from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
-from lit_detseg.data.batches import BatchReader, PackedBatch, unpack_batch
-from lit_detseg.data.loader import PositionedLoader, StepLoader
+from lit_detseg.data.loading.batches import BatchReader, PackedBatch, unpack_batch
+from lit_detseg.data.loading.loader import PositionedLoader, StepLoader
 from lit_detseg.data.order import (
     DEFAULT_SEED,
     DEFAULT_SHUFFLE_WINDOW,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lit_detseg.data.batches import BatchReader, unpack_batch
+from lit_detseg.data.loading.batches import BatchReader, unpack_batch
 from lit_detseg.data.order import TrainingOrder
 from lit_detseg.data.records import Object
 from lit_detseg.structures import BoxTarget

@@ -9,8 +9,8 @@ from PIL import Image
 from lit_detseg.bench.coco_like import draw_coco_like
 from lit_detseg.bench.data import OURS, OURS_DENSE, THEIRS, measure_data
 from lit_detseg.bench.pipelines import our_batches, our_pipeline, torchvision_pipeline
-from lit_detseg.data.batches import unpack_batch
-from lit_detseg.data.handover import MOST_PIECES
+from lit_detseg.data.loading.batches import unpack_batch
+from lit_detseg.data.loading.handover import MOST_PIECES
 from lit_detseg.data.order import Slots
 from lit_detseg.data.packing.pack import pack
 from lit_detseg.data.readers.coco import CocoReader

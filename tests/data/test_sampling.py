@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lit_detseg.data.batches import BatchReader
-from lit_detseg.data.loader import PositionedLoader
+from lit_detseg.data.loading.batches import BatchReader
+from lit_detseg.data.loading.loader import PositionedLoader
 from lit_detseg.data.records import Object
 from lit_detseg.data.sampling import (
     ClassBalanced,

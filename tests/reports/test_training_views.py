@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lit_detseg.data import ShardDataModule
-from lit_detseg.data.batches import unpack_batch
+from lit_detseg.data.loading.batches import unpack_batch
 from lit_detseg.data.records import Object
 from lit_detseg.data.remote.indexes import read_index
 from lit_detseg.data.shards import ShardReader

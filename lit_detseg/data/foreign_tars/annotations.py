@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from lit_detseg.data.foreign_tars.classes import Classes
-from lit_detseg.data.packing.checks import Fault, Kind, is_finite_number, object_name, rle_fault
+from lit_detseg.data.packing.checks import Fault, Kind, is_finite_number, object_name
+from lit_detseg.data.readers.coco_masks import canonical_mask
 from lit_detseg.data.records import Mask, Object, RawSample
 
 Row = dict[str, Any]
@@ -139,9 +140,8 @@ def _from_record(row: Row, number: int | str) -> Item:
 def _from_coco(row: Row, number: int | str) -> Item:
     def make(label: int) -> Object:
         x, y, width, height = _corners(row.get("bbox"), "bbox is {}, not [x, y, width, height]")
-        return _object(
-            row, (x, y, x + width, y + height), label, _mask(row.get("segmentation")), number
-        )
+        mask = canonical_mask(row.get("segmentation"))
+        return _object(row, (x, y, x + width, y + height), label, mask, number)
 
     category = next((row[name] for name in CATEGORY_FIELDS if name in row), None)
     return Item(category, False, number, make)
@@ -190,21 +190,6 @@ def _corners(box: Any, complaint: str) -> tuple[float, float, float, float]:
         raise ValueError(complaint.format(repr(box)))
     first, second, third, fourth = map(float, box)
     return first, second, third, fourth
-
-
-def _mask(segmentation: Any) -> Mask | None:
-    """In canonical form: an uncompressed RLE becomes the compressed one; malformed ones stay."""
-    if not segmentation:
-        return None
-    is_uncompressed = isinstance(segmentation, dict) and isinstance(
-        segmentation.get("counts"), list
-    )
-    if not is_uncompressed or rle_fault(segmentation) is not None:
-        return segmentation
-    from pycocotools import mask as coco_mask
-
-    counts = coco_mask.frPyObjects(segmentation, *segmentation["size"])["counts"]
-    return {"size": segmentation["size"], "counts": counts.decode("ascii")}
 
 
 def _nothing(label: int) -> Object:

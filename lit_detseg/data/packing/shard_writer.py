@@ -1,18 +1,13 @@
 """Samples to one tar file that any webdataset reader opens, with the places where they lie."""
 
-import hashlib
-import json
-import os
-import tarfile
 from collections import Counter
 from pathlib import Path
 
 from lit_detseg.data.images import EncodedImage
 from lit_detseg.data.index import Shard
 from lit_detseg.data.packing.outcome import PixelClasses
+from lit_detseg.data.packing.tar_writer import TarWriter
 from lit_detseg.data.records import Record
-
-TAR_BLOCK = 512  # bytes; headers and contents start at multiples of it
 
 
 class ShardWriter:
@@ -39,15 +34,13 @@ class ShardWriter:
         self.rows: list[list[int]] = []
         self.class_counts: list[dict[int, int]] = []
         self.pixel_counts: list[dict[int, int]] = []
-        self._tar: _TarWriter | None = None
+        self._tar: TarWriter | None = None
 
     def add(self, record: Record, image: EncodedImage, pixels: PixelClasses | None = None) -> None:
         """Append a sample."""
         if self._tar is None:
-            self._tar = _TarWriter(self.path)
-        text = json.dumps(
-            record.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":")
-        ).encode()
+            self._tar = TarWriter(self.path)
+        text = record.to_bytes()
         key = record.image_id
         row = [self._tar.add(f"{key}.{image.suffix}", image.data), len(image.data)]
         row += [self._tar.add(f"{key}.json", text), len(text), image.height, image.width]
@@ -64,34 +57,3 @@ class ShardWriter:
             return None
         size, sha256 = self._tar.close()
         return Shard(self.name, len(self.keys), size, sha256)
-
-
-class _TarWriter:
-    """A plain ustar file of equal owner, mode and time, which knows where its members lie."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._sha256 = hashlib.sha256()
-
-    def add(self, name: str, data: bytes) -> int:
-        """Append a member; the offset of its first byte."""
-        member = tarfile.TarInfo(name)  # mtime, uid and gid 0
-        member.size, member.mode = len(data), 0o644
-        self._write(member.tobuf(tarfile.USTAR_FORMAT))
-        offset = self._file.tell()
-        self._write(data + bytes(-len(data) % TAR_BLOCK))
-        return offset
-
-    def close(self) -> tuple[int, str]:
-        """End the archive and wait until it is on the disk; its bytes and their SHA-256."""
-        end = self._file.tell() + 2 * TAR_BLOCK
-        self._write(bytes(2 * TAR_BLOCK + -end % tarfile.RECORDSIZE))
-        size = self._file.tell()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return size, self._sha256.hexdigest()
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._sha256.update(data)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lit_detseg.data.packing.checks import Fault, Kind, is_finite_number, object_name, rle_fault
+from lit_detseg.data.packing.checks import Fault, Kind, is_finite_number, object_name
 from lit_detseg.data.readers.coco_file import CocoFile
-from lit_detseg.data.records import Mask, Object, RawSample
+from lit_detseg.data.readers.coco_masks import canonical_mask, is_number
+from lit_detseg.data.records import Object, RawSample
 from lit_detseg.errors import UserError
 from lit_detseg.structures import LabelMap
 
@@ -72,18 +73,18 @@ class CocoReader:
         if label is None:
             detail = f"category_id {category!r} is not in categories"
             return Fault(Kind.UNKNOWN_CLASS, self.file, detail, item)
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
             detail = f"bbox is {box!r}, not [x, y, width, height]"
             return Fault(Kind.MALFORMED_OBJECT, self.file, detail, item)
         x, y, width, height = map(float, box)
         area = row.get("area", width * height)
-        if not _is_number(area):
+        if not is_number(area):
             return Fault(Kind.MALFORMED_OBJECT, self.file, f"area is {area!r}", item)
         return Object(
             box=(x, y, x + width, y + height),
             label=label,
             area=float(area),
-            mask=_mask(row.get("segmentation")),
+            mask=canonical_mask(row.get("segmentation")),
             is_crowd=bool(row.get("iscrowd", 0)),
             source_id=number,
         )
@@ -136,34 +137,3 @@ def _are_repeated(annotations: list[Row]) -> list[bool]:
         found.append(row.get("id") is not None and row in same_id)
         same_id.append(row)
     return found
-
-
-def _mask(segmentation: Any) -> Mask | None:
-    """The mask in canonical form; a malformed one stays as it is, for the checks to find."""
-    if not segmentation:
-        return None
-    if isinstance(segmentation, dict) and rle_fault(segmentation) is None:
-        return _compressed(segmentation)
-    if isinstance(segmentation, list) and all(
-        isinstance(polygon, list) for polygon in segmentation
-    ):
-        return [
-            [float(value) if _is_number(value) else value for value in polygon]
-            for polygon in segmentation
-        ]
-    return segmentation
-
-
-def _compressed(rle: Row) -> Row:
-    """`{"size", "counts"}` with `counts` as text."""
-    if isinstance(rle["counts"], str):
-        return {"size": rle["size"], "counts": rle["counts"]}
-    from pycocotools import mask as coco_mask
-
-    counts = coco_mask.frPyObjects(rle, *rle["size"])["counts"]
-    return {"size": rle["size"], "counts": counts.decode("ascii")}
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a JSON value is a number, finite or not: the checks tell the two apart."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

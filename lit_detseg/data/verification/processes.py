@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from lit_detseg.data.worker_process import start_worker
+from lit_detseg.data.loading.worker_process import start_worker
 
 AHEAD = 3  # jobs per process that wait or are done: what bounds the memory
 

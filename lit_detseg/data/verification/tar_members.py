@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
-from lit_detseg.data.packing.shard_writer import TAR_BLOCK
+from lit_detseg.data.packing.tar_writer import TAR_BLOCK
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png")
 RECORD_SUFFIX = "json"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_detseg.data.batches import BatchReader
-from lit_detseg.data.loader import PositionedLoader, StepLoader
+from lit_detseg.data.loading.batches import BatchReader
+from lit_detseg.data.loading.loader import PositionedLoader, StepLoader
 from lit_detseg.data.order import EvaluationOrder, TrainingOrder
 from lit_detseg.data.remote.cache import ShardCache
 from lit_detseg.data.remote.fetcher import Fetcher

@@ -1,8 +1,8 @@
 """Reads a shard set with two workers, as a training process does, for tests that send it signals.
 
-Usage: python -m tests.data.reading_process FOLDER HOW. After the first batch, `wait` reads on to
-the end once a line has come in, and `quit` ends without a word to the workers; `late` is `wait`
-with a second worker that takes its time to start.
+Usage: python -m tests.data.loading.reading_process FOLDER HOW. After the first batch, `wait` reads
+on to the end once a line has come in, and `quit` ends without a word to the workers; `late` is
+`wait` with a second worker that takes its time to start.
 """
 
 import os
@@ -11,11 +11,11 @@ import sys
 import time
 from multiprocessing import active_children
 
-from lit_detseg.data.batches import BatchReader
-from lit_detseg.data.loader import StepLoader
+from lit_detseg.data.loading.batches import BatchReader
+from lit_detseg.data.loading.loader import StepLoader
+from lit_detseg.data.loading.worker_process import start_worker
 from lit_detseg.data.order import EvaluationOrder
 from lit_detseg.data.shards import ShardReader
-from lit_detseg.data.worker_process import start_worker
 
 KEPT = []
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lit_detseg.data.batches import BatchReader, PackedBatch
-from lit_detseg.data.handover import SharedBatches, forget
+from lit_detseg.data.loading.batches import BatchReader, PackedBatch
+from lit_detseg.data.loading.handover import SharedBatches, forget
+from lit_detseg.data.loading.worker_process import signals_held_back, start_worker
 from lit_detseg.data.order import Order, Slots
-from lit_detseg.data.worker_process import signals_held_back, start_worker
 
 
 class StepLoader:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from lit_detseg.data.batches import BatchReader, unpack_batch
-from lit_detseg.data.loader import PositionedLoader, StepLoader
+from lit_detseg.data.loading.batches import BatchReader, unpack_batch
+from lit_detseg.data.loading.loader import PositionedLoader, StepLoader
 from lit_detseg.data.order import EvaluationOrder, TrainingOrder
 from lit_detseg.data.records import Object
 from lit_detseg.data.shards import ShardReader

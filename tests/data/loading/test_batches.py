@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lit_detseg.data.batches import BatchReader, lay_out, unpack_batch
+from lit_detseg.data.loading.batches import BatchReader, lay_out, unpack_batch
 from lit_detseg.data.order import Slots
 from lit_detseg.data.records import Object
 from lit_detseg.data.shards import ShardReader

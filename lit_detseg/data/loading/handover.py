@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from lit_detseg.data.batches import Annotations, BatchReader, PackedBatch, lay_out
+from lit_detseg.data.loading.batches import Annotations, BatchReader, PackedBatch, lay_out
 from lit_detseg.data.order import Slots
 from lit_detseg.structures import InstanceMasks
 

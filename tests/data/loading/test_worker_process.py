@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_detseg.data.worker_process import signals_held_back
+from lit_detseg.data.loading.worker_process import signals_held_back
 from tests.conftest import REPOSITORY
 from tests.data.shard_sets import write_numbered
 
@@ -26,7 +26,7 @@ def reading(tmp_path):
     def start(after):
         folder = write_numbered(tmp_path / "set", images=40)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.data.reading_process", folder, after],
+            [sys.executable, "-m", "tests.data.loading.reading_process", folder, after],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=REPOSITORY,
