@@ -207,31 +207,21 @@ def _print_table(results: list[Packing]) -> None:
     from rich.table import Table
 
     table = Table(title=f"Packing images of {WIDTH} x {HEIGHT} pixels", title_justify="left")
-    columns = (
-        "JSON MB",
-        "images",
-        "objects",
-        "s to open",
-        "workers",
-        "images/s",
-        "cpu ms",
-        "peak MB",
-    )
     table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
     for one in results:
-        table.add_row(
-            one.what,
-            f"{one.json_megabytes:.0f}",
-            str(one.images),
-            str(one.objects),
-            f"{one.seconds_to_open:.1f}",
-            str(one.workers),
-            f"{one.images_per_second:.0f}",
-            f"{one.cpu_milliseconds:.1f}",
-            f"{one.peak_megabytes:.0f}",
-        )
+        table.add_column(one.what, justify="right")
+    rows = {
+        "annotations, MB": [f"{one.json_megabytes:.0f}" for one in results],
+        "images": [str(one.images) for one in results],
+        "objects": [str(one.objects) for one in results],
+        "workers": [str(one.workers) for one in results],
+        "seconds to open": [f"{one.seconds_to_open:.1f}" for one in results],
+        "images/s": [f"{one.images_per_second:.0f}" for one in results],
+        "CPU ms/image": [f"{one.cpu_milliseconds:.1f}" for one in results],
+        "memory at most, MB": [f"{one.peak_megabytes:.0f}" for one in results],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
     Console().print(table)
 
 

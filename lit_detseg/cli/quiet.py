@@ -19,6 +19,7 @@ WARNINGS = (
     r".*does not have many workers.*",  # small machines have few cores
     r".*`weights_only` was not set.*",  # checkpoints are read with weights_only by us
     r".*callbacks used to create the checkpoint need to be provided.*",  # validate writes none
+    r".*The number of training batches .* is smaller than the logging interval.*",
     r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's is
 )
 

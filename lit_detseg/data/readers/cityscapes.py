@@ -187,7 +187,7 @@ def _images(root: Path, split: str, end: str) -> list[ImageFiles]:
     if not paths:
         raise UserError(
             f"There is no image {folder}/<city>/*{IMAGE_END}. Give the folder that holds {IMAGES} "
-            f"and {ANNOTATIONS}, and a --split of {_folders(root / IMAGES)}."
+            f"and {ANNOTATIONS}, and one of its splits (found: {_folders(root / IMAGES)})."
         )
     if split != NOT_ANNOTATED and not (root / ANNOTATIONS / split).is_dir():
         raise UserError(

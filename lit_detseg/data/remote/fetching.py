@@ -1,6 +1,7 @@
 """A file from a remote store, tried until it is here and right, or is given up with one error."""
 
 import hashlib
+import logging
 import os
 import socket
 import time
@@ -12,6 +13,10 @@ from typing import Any
 from lit_detseg.data.remote.store import RefusedError, TransferError, stream
 from lit_detseg.data.remote.urls import StoredFile, shown
 from lit_detseg.structures import UserError
+
+SILENT_FAILURES = 2  # attempts that may fail before anybody is told
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,9 @@ def persist(
             ) from error
         except TransferError as error:
             reason = str(error)
+        if number == SILENT_FAILURES:
+            left = retries.attempts - number - 1
+            _log.warning("%s: %s. %d more attempts will follow.", shown(url), reason, left)
         if number < retries.attempts - 1:
             time.sleep(retries.delay(number, url))
     raise UserError(

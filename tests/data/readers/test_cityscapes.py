@@ -171,7 +171,7 @@ def test_the_test_split_is_images_only_whatever_its_files_say(city):
 
 
 def test_a_folder_that_is_not_there_says_what_there_is(city):
-    with pytest.raises(UserError, match="--split of train"):
+    with pytest.raises(UserError, match="found: train"):
         CityscapesReader(city, ["vall"])
     write_image(city, "bonn_1_1", "train_extra")
     with pytest.raises(UserError, match="no folder gtFine/train_extra.*there are: train"):

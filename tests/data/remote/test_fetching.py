@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from lit_detseg.data.remote.cache import ShardCache
-from lit_detseg.data.remote.fetching import Retries
+from lit_detseg.data.remote.fetching import Retries, persist
+from lit_detseg.data.remote.store import TransferError
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.structures import UserError
 from tests.data.remote.conftest import IMAGES, QUICK
@@ -137,3 +138,15 @@ def test_delays_double_up_to_the_longest_and_are_spread():
         delays = {retries.delay(attempt, f"https://host/{n}") for n in range(20)}
         assert all(whole / 2 <= delay < whole for delay in delays)
         assert len(delays) == 20
+
+
+def test_who_waits_is_told_why_after_a_few_failures(caplog):
+    def fail():
+        raise TransferError("nobody answers")
+
+    with pytest.raises(UserError, match="5 attempts"):
+        persist("http://host/a.tar", fail, Retries(attempts=5, first_delay=0, longest_delay=0))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "http://host/a.tar: nobody answers. 2 more attempts will follow."
+    ]
