@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 
+import lit_detseg.data.modules  # noqa: F401, so that the parser knows their short names
 from lit_detseg.callbacks.checkpoint import RunCheckpoint
 from lit_detseg.callbacks.finite_loss import FiniteLoss
 from lit_detseg.callbacks.predictions import PredictionPictures
@@ -58,8 +59,8 @@ def main(arguments: list[str]) -> None:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise UserError(
-            f"{error} When memory has run out, lower --data.num_workers or "
-            "--data.prefetch_factor. Go on with --ckpt_path last."
+            f"{str(error).strip().rstrip('.')}. When memory has run out, lower --data.num_workers "
+            "or --data.prefetch_factor. Go on with --ckpt_path last."
         ) from None
 
 

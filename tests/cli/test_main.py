@@ -20,16 +20,20 @@ def test_the_version_is_printed(capsys):
     assert capsys.readouterr().out.strip() == __version__
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("word", [[], ["pack"], ["index"], ["verify"], ["plan"]])
+def test_help_and_the_words_before_training_import_nothing_heavy(word):
     script = (
-        "import sys; from lit_detseg.cli.main import main; main(['--help']);"
+        "import sys; from lit_detseg.cli.main import main\n"
+        f"try: main({[*word, '--help']})\nexcept SystemExit: pass\n"
         "print('torch' in sys.modules or 'lightning' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert printed.stdout.splitlines()[-1] == "False"
 
 
-@pytest.mark.parametrize("word", ["pack", "plan", "evaluate", "bench", "demo"])
+@pytest.mark.parametrize(
+    "word", ["pack", "index", "verify", "browse", "plan", "evaluate", "bench", "demo"]
+)
 def test_every_word_explains_itself(word, capsys):
     with pytest.raises(SystemExit) as caught:
         main([word, "--help"])
