@@ -1,6 +1,5 @@
 """`kill -9` at random moments, again and again: no image is lost, and none is seen twice."""
 
-
 import pytest
 
 from tests.e2e.random_kills import BATCH, HERE, attempt, compare, kill_at_random
