@@ -12,6 +12,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -153,14 +154,17 @@ def _measure(what: str, folder: Path, workers: int) -> Packing:
     process.start()
     theirs.close()
     assert process.pid is not None
-    peak = 0.0
-    while not ours.poll(LOOK_EVERY):
-        peak = max(peak, sum(_megabytes(pid) for pid in _family(process.pid)))
+    looks = []
+    is_done = False
+    while not is_done:
+        is_done = ours.poll(LOOK_EVERY)
+        looks.append(sum(_megabytes(pid) for pid in _family(process.pid)))
     opened, packed, busy, images, objects = ours.recv()
+    ours.close()
     process.join()
     size = (folder / "instances.json").stat().st_size / 1e6
     speed = images / packed, 1000 * busy / images
-    return Packing(what, workers, images, objects, size, opened, *speed, peak)
+    return Packing(what, workers, images, objects, size, opened, *speed, max(looks))
 
 
 def _open_and_pack(folder: Path, workers: int, connection: Connection) -> None:
@@ -174,6 +178,8 @@ def _open_and_pack(folder: Path, workers: int, connection: Connection) -> None:
         objects = sum(sum(counts.values()) for counts in index.class_counts)
         busy = _cpu_seconds() - busy
         connection.send((opened - start, end - opened, busy, len(index), objects))
+        with suppress(EOFError):
+            connection.recv()  # until nobody looks any more
 
 
 def _cpu_seconds() -> float:
