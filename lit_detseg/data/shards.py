@@ -30,7 +30,7 @@ class ClassCounts(NamedTuple):
 
     sample: np.ndarray  # (M,) int64, ascending
     label: np.ndarray  # (M,) int64
-    count: np.ndarray  # type: ignore[assignment]  # (M,) int64; hides tuple.count
+    objects: np.ndarray  # (M,) int64
 
 
 class ShardReader:

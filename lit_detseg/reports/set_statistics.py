@@ -31,8 +31,8 @@ def size_name(area: float) -> str:
 def of_index(reader: ShardReader) -> dict[str, Any]:
     """What the index knows of every image."""
     counts, classes = reader.class_counts, len(reader.label_map)
-    objects = np.bincount(counts.label, weights=counts.count, minlength=classes)
-    per_image = np.bincount(counts.sample, weights=counts.count, minlength=len(reader))
+    objects = np.bincount(counts.label, weights=counts.objects, minlength=classes)
+    per_image = np.bincount(counts.sample, weights=counts.objects, minlength=len(reader))
     sides = np.sort(reader.sizes, axis=1)
     return {
         "objects_of_class": objects.astype(int).tolist(),
