@@ -11,13 +11,15 @@ from lit_detseg.data.order import Slots
 from lit_detseg.data.records import Object
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.data.transforms import (
+    Letterbox,
     MixingTransform,
     RandomHorizontalFlip,
     Resize,
     Sample,
     Transform,
 )
-from lit_detseg.structures import UserError
+from lit_detseg.modules.original_size import to_original_size
+from lit_detseg.structures import Detections, UserError
 from tests.data.shard_sets import raw_sample, write_shards
 
 OBJECTS = (
@@ -273,3 +275,33 @@ def test_a_transform_that_loses_objects_in_evaluation_is_named_a_mistake(reader)
 def test_fields_of_different_lengths_are_named(reader):
     with pytest.raises(UserError, match=r"image0 3 objects but 2 boxes"):
         BatchReader(reader, [Confuses()])[slots(0)]
+
+
+def test_detections_find_back_from_a_letterbox_with_and_without_objects(reader):
+    batch = unpack_batch(BatchReader(reader, [Letterbox(16, 16)])[slots(0, 1)])
+
+    # 6 x 8 becomes 12 x 16 with two rows above; the 10 rows of the other image become 16.
+    assert batch.targets[0].placement == (2.0, 2.0, 0.0, 2.0)
+    assert batch.targets[1].placement[1::2] == (1.6, 0.0)
+    as_found = [
+        Detections(target.boxes, target.labels, torch.ones(len(target.boxes)))
+        for target in batch.targets
+    ]
+    for found, target in zip(
+        to_original_size(as_found, batch.images, batch.targets), batch.targets, strict=True
+    ):
+        torch.testing.assert_close(found.boxes, target.original_boxes, atol=1e-5, rtol=0)
+
+
+class MovesBoxesOnly(Transform):
+    """Forgets to say where the image went."""
+
+    def __call__(self, sample, random):
+        return sample._replace(boxes=sample.boxes + 3)
+
+
+@pytest.mark.parametrize("transform", [RandomHorizontalFlip(1.0), MovesBoxesOnly()])
+def test_evaluation_refuses_what_detections_would_not_find_back_from(reader, transform):
+    with pytest.raises(UserError, match="Image image0: a transform of evaluation moves boxes"):
+        BatchReader(reader, [transform])[slots(0)]
+    BatchReader(reader, [transform], training=True)[slots(0, seeds=np.array([1]))]
