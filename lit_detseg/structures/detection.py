@@ -23,7 +23,7 @@ class Images(NamedTuple):
 
     pixels: Tensor  # (B, 3, H, W) uint8, RGB, 0 to the right of and below each image
     sizes: Tensor  # (B, 2) int64, height and width before padding
-    proposals: list[Tensor] | None = None  # per image (P, 4) XYXY; R-CNN and Fast R-CNN only
+    proposals: list[Tensor] | None = None  # per image (P, 4) XYXY, best first; R-CNN to Fast R-CNN
     seeds: Tensor | None = None  # (B,) int64, one per image and step; training only
 
 
@@ -53,9 +53,14 @@ class DetectionBatch(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What a detector finds in one image, best score first."""
+    """What a detector finds in one image, best score first.
+
+    A mask head answers in cells of each box. `ops/pasting.py` draws them into an image of any size:
+    evaluation wants them in pixels of the original, to which the boxes are taken first.
+    """
 
     boxes: Tensor  # (K, 4) float32 XYXY
     labels: Tensor  # (K,) int64
     scores: Tensor  # (K,) float32 probability in [0, 1]
-    masks: Tensor | None = None  # (K, H, W) bool, pasted, or None
+    masks: Tensor | None = None  # (K, H, W) bool, pixels of the image that the boxes are in
+    mask_cells: Tensor | None = None  # (K, M, M) float32 probability in M x M cells of each box
