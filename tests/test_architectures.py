@@ -13,35 +13,43 @@ import torch
 
 from lit_detseg.models import detectors
 from lit_detseg.models.detector import Detector
+from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
-from lit_detseg.models.proposals import AnchorSettings, ProposalSettings
-from tests.tiny_detection import TinyBackbone, make_images, make_target
-
-NUM_CLASSES = 3
-
-
-def faster_rcnn() -> Detector:
-    return FasterRCNNDetector(
-        TinyBackbone(),
-        NUM_CLASSES,
-        anchors=AnchorSettings(sizes=((16.0,), (32.0,))),
-        proposals=ProposalSettings(min_side=0.0),
-        head_width=32,
-        rpn_channels=16,
-    )
-
+from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from tests.tiny_detection import (
+    make_images,
+    make_target,
+    tiny_fast_rcnn,
+    tiny_faster_rcnn,
+    tiny_mask_rcnn,
+)
 
 DETECTORS: dict[type[Detector], Callable[[], Detector]] = {
-    FasterRCNNDetector: faster_rcnn,
+    FastRCNNDetector: tiny_fast_rcnn,
+    FasterRCNNDetector: tiny_faster_rcnn,
+    MaskRCNNDetector: tiny_mask_rcnn,
 }
+NUM_CLASSES = 3  # of them all
 
-SOME = make_target([[4, 4, 30, 30], [40, 10, 90, 50]], [2, 0])
-NONE = make_target([], [])
+SOME = make_target([[4, 4, 30, 30], [40, 10, 90, 50]], [2, 0], masks=True)
+NONE = make_target([], [], masks=True)
+PIXEL = make_target([[17, 9, 18, 10]], [1], masks=True)
+CROWD = SOME._replace(is_crowd=torch.tensor([True, False]))
+HARD = SOME._replace(is_difficult=torch.tensor([True, True]))
+MANY = [[i % 60, i // 12, i % 60 + 30, i // 12 + 25] for i in range(300)]
 BATCHES = {
     "objects": [SOME, SOME],
     "one image without objects": [SOME, NONE],
     "no objects": [NONE, NONE],
+    "an object of one pixel": [PIXEL, NONE],
+    "a crowd": [CROWD, NONE],
+    "difficult objects only": [HARD, HARD],
+    "300 objects": [make_target(MANY, [1] * 300, masks=True), NONE],
 }
+PROPOSALS = [
+    torch.tensor([[2.0, 2, 32, 30], [44, 8, 90, 48], [0, 0, 96, 64], [16, 8, 19, 11]]),
+    torch.zeros(0, 4),
+]
 
 
 @pytest.fixture(params=DETECTORS, ids=lambda architecture: architecture.__name__)
@@ -52,7 +60,8 @@ def detector(request):
 
 @pytest.fixture
 def images():
-    return make_images([(64, 96), (50, 70)])
+    """Of which the second has no proposals."""
+    return make_images([(64, 96), (50, 70)])._replace(proposals=PROPOSALS)
 
 
 def test_every_detector_of_the_package_is_tested_here():
@@ -100,6 +109,31 @@ def test_detections_are_valid(detector, images):
         left, top, right, bottom = found.boxes.unbind(1)
         assert ((left >= 0) & (left < right) & (right <= width)).all()
         assert ((top >= 0) & (top < bottom) & (bottom <= height)).all()
+        if found.mask_cells is not None:
+            assert found.mask_cells.dtype == torch.float32
+            assert found.mask_cells.ndim == 3
+            assert len(found.mask_cells) == len(found.boxes)
+            assert ((found.mask_cells >= 0) & (found.mask_cells <= 1)).all()
+
+
+def test_losses_and_gradients_are_finite_under_autocast(detector, images):
+    for targets in BATCHES.values():
+        detector.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = detector(images, targets)
+        assert {value.dtype for value in losses.values()} == {torch.float32}
+        torch.stack(list(losses.values())).sum().backward()
+        gradients = [p.grad for p in detector.parameters() if p.requires_grad]
+        assert all(gradient is not None for gradient in gradients)
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_images_without_any_proposal_give_losses_and_no_detection(detector, images):
+    nothing = images._replace(proposals=[torch.zeros(0, 4)] * 2)
+    losses = detector(nothing, [NONE, NONE])
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad is not None for p in detector.parameters() if p.requires_grad)
+    assert len(detector(nothing)) == 2
 
 
 def test_a_state_dict_is_the_whole_detector(detector, images):

@@ -1,11 +1,21 @@
-"""What tests of detectors start from: two small images, their objects, a tiny feature pyramid."""
+"""What tests of detectors start from: small images, their objects, tiny detectors."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lit_detseg.models.backbones.backbone import Backbone
+from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
+from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
+from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.mask_stage import MaskSettings, MaskStage
 from lit_detseg.models.normalization import PixelStatistics
-from lit_detseg.structures import BoxTarget, Images
+from lit_detseg.models.proposals import AnchorSettings, ProposalSettings, RegionProposalNetwork
+from lit_detseg.models.roi_stage import RoIStage
+from lit_detseg.ops.masks import pack_masks
+from lit_detseg.structures import BoxTarget, Images, InstanceMasks
 
 ZERO_TO_ONE = PixelStatistics(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 
@@ -23,7 +33,54 @@ class TinyBackbone(Backbone):
         return [fine, self.coarse(fine).relu()]
 
 
-def make_target(boxes: list[list[float]], labels: list[int]) -> BoxTarget:
+def tiny_rpn(backbone: Backbone, **settings: Any) -> RegionProposalNetwork:
+    """Three anchors per cell of each map of a `TinyBackbone`."""
+    settings.setdefault("proposals", ProposalSettings(min_side=0.0))
+    settings.setdefault("anchors", AnchorSettings(sizes=((16.0,), (32.0,))))
+    return RegionProposalNetwork(backbone.out_channels, backbone.strides, 16, **settings)
+
+
+def tiny_fast_rcnn(num_classes: int = 3, **settings: Any) -> FastRCNNDetector:
+    """A Fast R-CNN of a few thousand parameters; the same each time."""
+    torch.manual_seed(0)
+    backbone = TinyBackbone()
+    return FastRCNNDetector(
+        backbone, RoIStage.over(backbone, num_classes, head_width=32, **settings)
+    )
+
+
+def tiny_faster_rcnn(
+    num_classes: int = 3, backbone: Backbone | None = None, rpn: Any = None, **settings: Any
+) -> FasterRCNNDetector:
+    """A Faster R-CNN of a few thousand parameters; the same each time."""
+    torch.manual_seed(0)
+    backbone = backbone or TinyBackbone()
+    stage = RoIStage.over(backbone, num_classes, head_width=32, **settings)
+    return FasterRCNNDetector(backbone, tiny_rpn(backbone, **(rpn or {})), stage)
+
+
+def tiny_mask_rcnn(num_classes: int = 3, masks: MaskSettings | None = None) -> MaskRCNNDetector:
+    """A Mask R-CNN of a few thousand parameters; the same each time."""
+    torch.manual_seed(0)
+    backbone = TinyBackbone()
+    masks = masks or MaskSettings(output_size=4, num_convs=1, hidden_channels=8)
+    return MaskRCNNDetector(
+        backbone,
+        tiny_rpn(backbone),
+        RoIStage.over(backbone, num_classes, head_width=32),
+        MaskStage.over(backbone, num_classes, masks),
+    )
+
+
+def box_masks(boxes: list[list[float]]) -> InstanceMasks:
+    """Masks that fill these XYXY boxes, as polygons, in an image that was not resized."""
+    polygons = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes]
+    placements = np.tile([1.0, 1, 0, 0], (len(boxes), 1))
+    windows = np.tile([0.0, 0, 1000, 1000], (len(boxes), 1))
+    return pack_masks(polygons, [(64, 96)] * len(boxes), placements, windows)
+
+
+def make_target(boxes: list[list[float]], labels: list[int], masks: bool = False) -> BoxTarget:
     """Ground truth that is neither crowd nor difficult, in an image that was not resized."""
     xyxy = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     no = torch.zeros(len(boxes), dtype=torch.bool)
@@ -36,6 +93,7 @@ def make_target(boxes: list[list[float]], labels: list[int]) -> BoxTarget:
         is_difficult=no,
         original_boxes=xyxy.double(),
         areas=(xyxy[:, 2:] - xyxy[:, :2]).double().prod(dim=1),
+        masks=box_masks(boxes) if masks else None,
     )
 
 

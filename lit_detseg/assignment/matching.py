@@ -37,8 +37,13 @@ def objects_to_learn(target: BoxTarget) -> Objects:
 
     What they cover counts as background.
     """
-    wanted = ~(target.is_crowd | target.is_difficult)
+    wanted = is_learned(target)
     return Objects(target.boxes[wanted], target.labels[wanted])
+
+
+def is_learned(target: BoxTarget) -> Bool[Tensor, " objects"]:
+    """Which objects of the target are among `objects_to_learn`, on the CPU."""
+    return ~(target.is_crowd | target.is_difficult)
 
 
 def match_boxes(

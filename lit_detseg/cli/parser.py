@@ -80,5 +80,8 @@ def _suggestion(said: str, paths: list[str], known_keys: list[str]) -> str:
 
 
 def _parameters(class_path: str) -> list[str]:
+    """Of a class, and of those that it hands further arguments on to."""
     named: Any = locate(class_path)
-    return list(inspect.signature(named).parameters)
+    ancestors = inspect.getmro(named) if inspect.isclass(named) else ()
+    written = [one.__init__ for one in ancestors if inspect.isfunction(vars(one).get("__init__"))]
+    return [name for one in written or [named] for name in inspect.signature(one).parameters]

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import overload
 
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lit_detseg.structures import BoxTarget, Detections, Images
+from lit_detseg.structures import BoxTarget, Detections, Images, UserError
 
 
 class Detector(nn.Module, ABC):
@@ -35,3 +36,23 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def detect(self, images: Images) -> list[Detections]:
         """One `Detections` per image, after thresholding and NMS."""
+
+
+def seeds_of(images: Images) -> Int[Tensor, " images"]:
+    """The seed of each image; 0 where the data give none."""
+    return images.sizes.new_zeros(len(images.sizes)) if images.seeds is None else images.seeds
+
+
+def proposals_of(images: Images) -> list[Float[Tensor, "_ 4"]]:
+    """The proposals that came with the images, for detectors that make none.
+
+    Raises:
+        UserError: when there are none.
+    """
+    if images.proposals is None:
+        raise UserError(
+            "This detector judges region proposals, and the data bring none. Compute them with "
+            "`lit-detseg propose SHARDS --method selective_search` for each set of shards, and "
+            "name them: --data.proposals=selective_search."
+        )
+    return images.proposals

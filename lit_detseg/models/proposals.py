@@ -18,14 +18,16 @@ from lit_detseg.assignment.matching import (
     centered_in_image,
     inside_image,
     match_boxes,
+    objects_to_learn,
 )
 from lit_detseg.assignment.sampling import ANCHORS, sample, sampled_labels
 from lit_detseg.losses.region_proposal import Balance, region_proposal_losses
+from lit_detseg.models.detector import seeds_of
 from lit_detseg.models.heads.region_proposal import RegionProposalHead
 from lit_detseg.ops.anchors import Rounding, cell_anchors, grid_anchors, grid_keys
 from lit_detseg.ops.box_coding import decode_boxes, encode_boxes
 from lit_detseg.ops.nms import class_nms, clip_boxes, large_enough
-from lit_detseg.structures import UserError
+from lit_detseg.structures import BoxTarget, Images, UserError
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class AnchorPredictions(NamedTuple):
 class RegionProposalNetwork(nn.Module):
     """Score and adjust anchors; learn from a sample of them; propose the best.
 
+    Which anchors are drawn depends on `Images.seeds` alone; where they are missing, the seed is 0.
+
     Args:
         in_channels: channels of every feature map.
         strides: pixels per cell of every map, finest first.
@@ -116,6 +120,7 @@ class RegionProposalNetwork(nn.Module):
         anchors: where the anchors are.
         learning: which of them are learned from.
         proposals: which boxes are handed on.
+        num_convs: 3x3 convolutions of the head; 1 in the paper.
 
     Raises:
         UserError: when the anchor sizes are not one list for each feature map.
@@ -129,6 +134,7 @@ class RegionProposalNetwork(nn.Module):
         anchors: AnchorSettings = PAPER_ANCHORS,
         learning: AnchorLearning = PAPER_LEARNING,
         proposals: ProposalSettings = PAPER_PROPOSALS,
+        num_convs: int = 1,
     ) -> None:
         super().__init__()
         counts = {len(sizes) for sizes in anchors.sizes}
@@ -141,7 +147,7 @@ class RegionProposalNetwork(nn.Module):
         self.strides = tuple(strides)
         self.anchors, self.learning, self.proposals = anchors, learning, proposals
         num_anchors = counts.pop() * len(anchors.aspect_ratios)
-        self.head = RegionProposalHead(in_channels, num_anchors, hidden_channels)
+        self.head = RegionProposalHead(in_channels, num_anchors, hidden_channels, num_convs)
 
     def forward(self, features: list[Float[Tensor, "images channels _ _"]]) -> AnchorPredictions:
         """Run the head on every map, and draw the anchors that its answers belong to."""
@@ -159,22 +165,21 @@ class RegionProposalNetwork(nn.Module):
     def compute_losses(
         self,
         predictions: AnchorPredictions,
-        objects: list[Objects],
-        image_sizes: Int[Tensor, "images 2"],
-        seeds: Int[Tensor, " images"],
+        images: Images,
+        targets: list[BoxTarget],
     ) -> dict[str, Float[Tensor, ""]]:
         """`rpn_objectness` and `rpn_box` of a sample of the anchors of each image."""
         drawn = [
-            self._draw_samples(predictions, *image)
-            for image in zip(objects, image_sizes, seeds, strict=True)
+            self._draw_samples(predictions, objects_to_learn(target), size, seed)
+            for target, size, seed in zip(targets, images.sizes, seeds_of(images), strict=True)
         ]
-        index, labels, targets = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+        index, labels, offsets = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         return region_proposal_losses(
             predictions.objectness.gather(1, index),
             torch.take_along_dim(predictions.offsets, index[..., None], dim=1),
             labels,
-            targets,
-            self._count_locations(image_sizes),
+            offsets,
+            self._count_locations(images.sizes),
             self.learning.balance,
         )
 

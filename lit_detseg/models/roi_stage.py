@@ -11,21 +11,28 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lit_detseg.assignment.matching import FOREGROUND, Objects, match_boxes
+from lit_detseg.assignment.matching import (
+    FOREGROUND,
+    Objects,
+    match_boxes,
+    objects_to_learn,
+)
 from lit_detseg.assignment.sampling import ROIS, sample
 from lit_detseg.losses.fast_rcnn import fast_rcnn_losses
-from lit_detseg.models.heads.box import BoxHead
+from lit_detseg.models.backbones.backbone import Backbone
+from lit_detseg.models.detector import seeds_of
+from lit_detseg.models.heads.box import BoxHead, build_box_head
 from lit_detseg.ops.box_coding import decode_boxes, encode_boxes
-from lit_detseg.ops.nms import class_nms, clip_boxes, large_enough
+from lit_detseg.ops.nms import best_of_columns, class_nms, clip_boxes, large_enough
 from lit_detseg.ops.pooling import RoIPooling, pool_rois
-from lit_detseg.structures import Detections
+from lit_detseg.structures import BoxTarget, Detections, Images
 
 MIN_SIDE = 0.01  # pixels; a box clipped to less lies outside the image
 
 
 @dataclass(frozen=True)
 class RoISettings:
-    """How regions are pooled, and which are learned from. Defaults: Fast and Faster R-CNN.
+    """How regions are pooled, and which are learned from. Defaults: Faster R-CNN.
 
     Args:
         pooling: see `lit_detseg.ops.pooling.pool_rois`.
@@ -61,15 +68,23 @@ class DetectionSettings:
         min_score: only probabilities above this.
         nms_iou: within a class, boxes that overlap a better one by more are dropped (0.5 in the
             Detectron baselines, detectron2 and torchvision).
-        max_detections: per image, over all classes, after NMS.
+        max_detections: per image, over all classes, after NMS; None for all.
+        max_per_class: per image and class, before NMS; None for all.
     """
 
     min_score: float = 0.05
     nms_iou: float = 0.3
-    max_detections: int = 100
+    max_detections: int | None = 100
+    max_per_class: int | None = None
 
 
 PAPER_ROIS, PAPER_DETECTIONS = RoISettings(), DetectionSettings()
+
+# Fast R-CNN (section 2.3): 64 RoIs of each of two images, the background from [0.1, 0.5). Its
+# program (lib/fast_rcnn/test.py) has no least score, and keeps 100 boxes of each class before NMS;
+# the threshold that it adapts to keep about 40 per image and class over the whole set is not here.
+FAST_RCNN_ROIS = RoISettings(num_samples=64, background_iou=(0.1, 0.5))
+FAST_RCNN_DETECTIONS = DetectionSettings(min_score=0.0, max_detections=None, max_per_class=100)
 
 
 class SampledRoIs(NamedTuple):
@@ -83,6 +98,8 @@ class SampledRoIs(NamedTuple):
 
 class RoIStage(nn.Module):
     """Pool every RoI, classify it and refine its box.
+
+    `RoIStage.over` builds one on a backbone.
 
     Args:
         head: the layers after pooling.
@@ -102,6 +119,30 @@ class RoIStage(nn.Module):
         self.head = head
         self.strides = tuple(strides)
         self.rois, self.detections = rois, detections
+
+    @classmethod
+    def over(
+        cls,
+        backbone: Backbone,
+        num_classes: int,
+        rois: RoISettings = PAPER_ROIS,
+        detections: DetectionSettings = PAPER_DETECTIONS,
+        head_width: int = 1024,
+    ) -> "RoIStage":
+        """The stage behind a backbone's maps, with its pretrained layers where it brings some.
+
+        Args:
+            backbone: gives the maps.
+            num_classes: without background.
+            rois: how RoIs are pooled and sampled.
+            detections: which boxes are answered.
+            head_width: of the two fully connected layers, where the backbone brings none.
+
+        Raises:
+            UserError: when the pooled RoIs do not fit the layers that the backbone brings.
+        """
+        head = build_box_head(backbone, num_classes, rois.output_size, head_width)
+        return cls(head, backbone.strides[: backbone.roi_levels], rois, detections)
 
     def forward(
         self,
@@ -125,6 +166,19 @@ class RoIStage(nn.Module):
         logits, offsets = (answer.float() for answer in self.head(pooled))
         counts = [len(boxes) for boxes in rois]
         return list(zip(logits.split(counts), offsets.split(counts), strict=True))
+
+    def draw(
+        self,
+        proposals: list[Float[Tensor, "_ 4"]],
+        images: Images,
+        targets: list[BoxTarget],
+    ) -> list[SampledRoIs]:
+        """The RoIs that each image learns from."""
+        seeds = seeds_of(images)
+        return [
+            self.draw_samples(of_image, objects_to_learn(target), seed)
+            for of_image, target, seed in zip(proposals, targets, seeds, strict=True)
+        ]
 
     @torch.no_grad()
     def draw_samples(
@@ -194,11 +248,13 @@ class RoIStage(nn.Module):
         scores = logits.softmax(dim=1)[:, 1:]
         offsets = offsets[:, 1:] * self._std(offsets)
         boxes = clip_boxes(decode_boxes(offsets, rois[:, None]), image_size)
-        likely = (scores > self.detections.min_score) & large_enough(boxes, MIN_SIDE)
+        settings = self.detections
+        likely = (scores > settings.min_score) & large_enough(boxes, MIN_SIDE)
+        if settings.max_per_class is not None:
+            likely &= best_of_columns(scores.where(likely, -1.0), settings.max_per_class)
         labels = likely.nonzero()[:, 1]
         boxes, scores = boxes[likely], scores[likely]
-        kept = class_nms(boxes, scores, labels, self.detections.nms_iou)
-        kept = kept[: self.detections.max_detections]
+        kept = class_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
         return Detections(boxes[kept], labels[kept], scores[kept])
 
     def _std(self, offsets: Tensor) -> Float[Tensor, "4"]:

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import Metric
 
+from lit_detseg.metrics.coco_ap import CocoAveragePrecision
 from lit_detseg.metrics.torchmetrics_map import as_detection_metric
 from lit_detseg.models.detector import Detector
 from lit_detseg.modules.learning_rate import ScaledSchedule, learning_rate_rule
@@ -25,7 +26,8 @@ class DetectionModule(LightningModule):
 
     Args:
         model: the architecture. Everything specific to a paper is in there.
-        metric: what the paper reports, for example COCO or VOC average precision.
+        metric: what the paper reports, for example COCO or VOC average precision; COCO's of boxes
+            when not given.
         optimizer: given the parameters, returns the optimizer.
         lr_scheduler: given the optimizer, returns the schedule; stepped after every optimiser step.
         reference_batch_size: images per optimiser step that the learning rate is stated for; with
@@ -40,7 +42,7 @@ class DetectionModule(LightningModule):
     def __init__(
         self,
         model: Detector,
-        metric: Metric,
+        metric: Metric | None = None,
         optimizer: OptimizerCallable = torch.optim.SGD,
         lr_scheduler: LRSchedulerCallable = torch.optim.lr_scheduler.ConstantLR,
         reference_batch_size: int | None = None,
@@ -48,7 +50,7 @@ class DetectionModule(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.metric = as_detection_metric(metric)
+        self.metric = as_detection_metric(CocoAveragePrecision() if metric is None else metric)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.reference_batch_size = reference_batch_size

@@ -22,6 +22,20 @@ def large_enough(boxes: Float[Tensor, "*boxes 4"], min_side: float) -> Bool[Tens
     return (boxes[..., 2:] - boxes[..., :2] >= min_side).all(dim=-1)
 
 
+def best_of_columns(
+    scores: Float[Tensor, "boxes classes"], count: int
+) -> Bool[Tensor, "boxes classes"]:
+    """Which scores are among the `count` highest of their column; of equal ones, the upper.
+
+    >>> best_of_columns(torch.tensor([[0.1, 0.9], [0.3, 0.9], [0.2, 0.1]]), 1).int()
+    tensor([[0, 1],
+            [1, 0],
+            [0, 0]], dtype=torch.int32)
+    """
+    order = scores.argsort(dim=0, descending=True, stable=True)
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(0, order[:count], True)
+
+
 def class_nms(
     boxes: Float[Tensor, "boxes 4"],
     scores: Float[Tensor, " boxes"],

@@ -40,6 +40,13 @@ KEYS = ["trainer.max_steps", "trainer.max_epochs", "model", "data", "run.dir"]
             "collections.Counter: Option 'widht' is not accepted",
             id="a key that the class does not have",
         ),
+        pytest.param(
+            'Parser key "model":\n'
+            "  Problem with given class_path 'lit_detseg.modules.MaskRCNN':\n"
+            "    Option 'warmup_step' is not accepted\n  Given value type: <class 'dict'>",
+            "Did you mean `warmup_steps`?",
+            id="a key that the class hands on",
+        ),
     ],
 )
 def test_a_complaint_names_the_fault_and_the_nearest_word(complaint, expected):

@@ -13,6 +13,7 @@ from lit_detseg.models.proposals import (
 )
 from lit_detseg.ops.anchors import grid_keys
 from lit_detseg.structures import UserError
+from tests.tiny_detection import make_images, make_target
 
 ANCHORS = AnchorSettings(sizes=((8.0,), (16.0,)), aspect_ratios=(1.0,))
 NO_OBJECTS = Objects(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
@@ -133,9 +134,8 @@ def test_losses_of_one_image_by_hand():
     t_y = 1 / 8, t_h = log 1.25.
     """
     predictions = predictions_of([[0.0, 0, 8, 8], [40, 40, 48, 48]], [0.0, 0.0])
-    target = Objects(torch.tensor([[0.0, 0, 8, 10]]), torch.tensor([0]))
-    sizes = torch.tensor([[64, 64]])
-    losses = network().compute_losses(predictions, [target], sizes, torch.tensor([0]))
+    target = make_target([[0.0, 0, 8, 10]], [0])
+    losses = network().compute_losses(predictions, make_images([(64, 64)]), [target])
 
     t_h = torch.tensor(1.25).log().item()
     locations = 16 * 16 + 8 * 8

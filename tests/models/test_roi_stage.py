@@ -7,15 +7,17 @@ import torch
 from torch import nn
 
 from lit_detseg.assignment.matching import Objects
+from lit_detseg.models.backbones.backbone import HeadLayers
 from lit_detseg.models.heads.box import BoxHead
 from lit_detseg.models.roi_stage import DetectionSettings, RoISettings, RoIStage
 
 SIZE = torch.tensor([[100, 100]])
+LAYERS = HeadLayers(nn.Identity(), nn.Flatten(), num_features=1, bins=1, trunk_channels=1)
 
 
 def stage(num_classes=2, rois=None, **detections):
     """No layers but the last ones, on RoIs of one bin and one channel."""
-    head = BoxHead(num_classes, nn.Flatten(), 1)
+    head = BoxHead(num_classes, LAYERS)
     settings = rois or RoISettings(output_size=1)
     return RoIStage(head, (4,), settings, DetectionSettings(**detections))
 
@@ -24,7 +26,7 @@ class FixedHead(BoxHead):
     """Answers what it is told, whatever it sees."""
 
     def __init__(self, probabilities, offsets):
-        super().__init__(len(probabilities[0]) - 1, nn.Flatten(), 1)
+        super().__init__(len(probabilities[0]) - 1, LAYERS)
         self.answer = torch.tensor(probabilities).log(), torch.tensor(offsets)
 
     def forward(self, pooled):

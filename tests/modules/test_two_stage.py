@@ -13,7 +13,7 @@ def test_one_feature_map_gets_the_paper_s_nine_anchors_and_loss():
     detector = FasterRCNN(num_classes=20, backbone="squeezenet1_0").model
     assert detector.rpn.anchors.sizes == ((128.0, 256.0, 512.0),)
     assert detector.rpn.head.objectness.out_channels == 9
-    assert detector.rpn.head.conv.out_channels == 512
+    assert detector.rpn.head.convs[0].out_channels == 512
     assert detector.rpn.learning.balance == "paper"
     assert detector.rpn.learning.ignore_crossing
     assert detector.roi_stage.rois.pooling == "roi_pool"
@@ -24,7 +24,7 @@ def test_a_pyramid_gets_one_size_for_each_level_as_in_fpn():
     detector = FasterRCNN(num_classes=80, backbone="resnet18_fpn").model
     assert detector.rpn.anchors.sizes == ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
     assert detector.rpn.learning.balance == "released_code"
-    assert detector.rpn.head.conv.out_channels == 256
+    assert detector.rpn.head.convs[0].out_channels == 256
     assert detector.roi_stage.rois.num_samples == 512
     assert detector.roi_stage.head.class_logits.out_features == 81
 
@@ -33,7 +33,7 @@ def test_what_is_given_wins():
     anchors = AnchorSettings(sizes=((8.0,), (16.0,), (32.0,), (64.0,)))
     module = FasterRCNN(num_classes=3, backbone="tiny_fpn", anchors=anchors, rpn_channels=64)
     assert module.model.rpn.anchors is anchors
-    assert module.model.rpn.head.conv.out_channels == 64
+    assert module.model.rpn.head.convs[0].out_channels == 64
 
 
 def test_the_default_optimizer_is_the_paper_s():

@@ -85,7 +85,7 @@ def pair():
     for parameter in theirs.roi_heads.parameters():
         nn.init.normal_(parameter, std=0.2)
     names = {
-        "rpn.head.conv": theirs.rpn.head.conv[0][0],
+        "rpn.head.convs.0": theirs.rpn.head.conv[0][0],
         "rpn.head.objectness": theirs.rpn.head.cls_logits,
         "rpn.head.offsets": theirs.rpn.head.bbox_pred,
         "roi_stage.head.layers.1": theirs.roi_heads.box_head.fc6,

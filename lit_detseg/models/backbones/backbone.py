@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,11 +15,48 @@ from lit_detseg.structures import Images, UserError
 FROZEN_IF_PRETRAINED = 2
 
 
+@dataclass(frozen=True, eq=False)
+class HeadLayers:
+    """What a network does behind the maps that regions are pooled from, to start a box head with.
+
+    Not a part of the backbone's own state: the head that takes the layers owns them.
+
+    Args:
+        trunk: map to map; what a mask branch shares with the box branch (res5 of a C4 ResNet).
+        layers: map to vector (fc6 and fc7 of VGG-16).
+        num_features: length of the vector.
+        bins: along each side of the pooled map that `trunk` takes.
+        trunk_channels: of the map between the two.
+    """
+
+    trunk: nn.Module
+    layers: nn.Module
+    num_features: int
+    bins: int
+    trunk_channels: int
+
+    def require_bins(self, bins: int, option: str) -> None:
+        """Refuse regions that are pooled to another number of bins.
+
+        Raises:
+            UserError: with the option to change.
+        """
+        if bins != self.bins:
+            raise UserError(
+                f"RoIs are pooled to {bins} x {bins} bins, but the backbone brings layers for "
+                f"{self.bins} x {self.bins}. Set {option} to {self.bins}, or use a backbone "
+                "without head layers."
+            )
+
+
 class Backbone(nn.Module, ABC):
     """Feature maps at named strides, from pixels as decoded.
 
     A map of stride s has ceil(height / s) x ceil(width / s) cells, whatever the image size; cell
     (i, j) stands for the s x s pixels from (i s, j s).
+
+    Attributes:
+        head_layers: pretrained layers for a box head, where the network has some.
 
     Args:
         strides: of the returned maps in pixels, finest first.
@@ -40,9 +78,7 @@ class Backbone(nn.Module, ABC):
         self.out_channels = out_channels
         self.roi_levels = len(strides) if roi_levels is None else roi_levels
         self.normalization = PixelNormalization(*statistics)
-        # Pretrained layers that a box head starts with, (R, 512, 7, 7) -> (R, 4096) for VGG-16.
-        self.head_layers: nn.Module | None = None
-        self.head_features: int | None = None
+        self.head_layers: HeadLayers | None = None
 
     def forward(self, images: Images) -> list[Tensor]:
         """One map (B, `out_channels`, ceil(H / stride), ceil(W / stride)) per stride."""

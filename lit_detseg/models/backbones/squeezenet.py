@@ -76,7 +76,7 @@ class SqueezeNetFPN(Backbone):
         )
         self.stages = _stages(pretrained)
         freeze_stages(self.stages, trainable_stages, weights != NONE)
-        self.neck = FeaturePyramid([512, 512], fpn_channels, group_norm=True)
+        self.neck = FeaturePyramid([512, 512], fpn_channels, norm="group")
 
     def extract(self, pixels: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
         """Strides 8 and 16 from the network, 32 by subsampling."""

@@ -30,7 +30,7 @@ class TinyFPN(Backbone):
             nn.ReLU(inplace=True),
         )
         self.stages = nn.ModuleList([_Stage(24, 32), _Stage(32, 64), _Stage(64, 96)])
-        self.neck = FeaturePyramid([32, 64, 96], out_channels=64, group_norm=True)
+        self.neck = FeaturePyramid([32, 64, 96], out_channels=64, norm="group")
 
     def extract(self, pixels: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
         """Strides 4, 8, 16 from the blocks; 32 by subsampling."""

@@ -3,6 +3,8 @@
 Anchors, matching and losses live on the floors below; here are the weights.
 """
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,11 +17,17 @@ class RegionProposalHead(nn.Module):
         in_channels: channels of the feature map (512 for VGG-16).
         num_anchors: anchors per cell (9 in the paper: 3 scales x 3 aspect ratios).
         hidden_channels: width of the shared 3x3 convolution; 256 for ZF and for FPN.
+        num_convs: how many of them follow each other (2 in torchvision's second version).
     """
 
-    def __init__(self, in_channels: int, num_anchors: int, hidden_channels: int = 512) -> None:
+    def __init__(
+        self, in_channels: int, num_anchors: int, hidden_channels: int = 512, num_convs: int = 1
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, hidden_channels, kernel_size=3, padding=1)
+        widths = [in_channels, *[hidden_channels] * num_convs]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size=3, padding=1) for before, after in pairwise(widths)
+        )
         self.objectness = nn.Conv2d(hidden_channels, num_anchors, kernel_size=1)
         self.offsets = nn.Conv2d(hidden_channels, num_anchors * 4, kernel_size=1)
         for name, parameter in self.named_parameters():  # section 3.1.3
@@ -32,7 +40,9 @@ class RegionProposalHead(nn.Module):
         self, features: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch anchors"], Float[Tensor, "batch anchors 4"]]:
         """Objectness logits and box offsets of every anchor: row by row, cell by cell."""
-        hidden = F.relu(self.conv(features))
+        hidden = features
+        for conv in self.convs:
+            hidden = F.relu(conv(hidden))
         objectness = self.objectness(hidden).permute(0, 2, 3, 1).flatten(1)
         offsets = self.offsets(hidden).permute(0, 2, 3, 1).reshape(len(features), -1, 4)
         return objectness, offsets

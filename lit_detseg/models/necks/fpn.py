@@ -1,12 +1,20 @@
 """Feature pyramid network (arXiv:1612.03144, section 3)."""
 
-from functools import partial
+from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 CHANNELS_PER_GROUP = 16  # group normalisation, arXiv:1803.08494, table 3
+
+PyramidNorm = Literal["none", "group", "batch"]
+NORM_LAYERS: dict[PyramidNorm, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "group": lambda channels: nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels),
+    "batch": nn.SyncBatchNorm,
+}
 
 
 class FeaturePyramid(nn.Module):
@@ -20,8 +28,8 @@ class FeaturePyramid(nn.Module):
         in_channels: of each map, finest first.
         out_channels: of every returned map (256 in the paper).
         extra_level: append the coarsest level, subsampled by 2 (P6, section 4.1, footnote 2).
-        group_norm: normalise after each convolution. Not in the paper; needed over features that
-            no normalisation layer has kept at unit scale, and when training from scratch.
+        norm: normalise after each convolution. Not in the paper; needed over features that no
+            normalisation layer has kept at unit scale, and when training from scratch.
     """
 
     def __init__(
@@ -29,16 +37,14 @@ class FeaturePyramid(nn.Module):
         in_channels: list[int],
         out_channels: int,
         extra_level: bool = True,
-        group_norm: bool = False,
+        norm: PyramidNorm = "none",
     ) -> None:
         super().__init__()
         self.pyramid = FeaturePyramidNetwork(
             in_channels,
             out_channels,
             extra_blocks=LastLevelMaxPool() if extra_level else None,
-            norm_layer=partial(nn.GroupNorm, out_channels // CHANNELS_PER_GROUP)
-            if group_norm
-            else None,
+            norm_layer=NORM_LAYERS[norm],
         )
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:

@@ -27,18 +27,23 @@ def test_blocks_end_before_each_pool(vgg16):
 def test_conv1_and_conv2_are_frozen(vgg16):
     learns = [all(p.requires_grad for p in stage.parameters() or [0]) for stage in vgg16.stages]
     assert learns == [False, False, True, True, True]
-    assert all(p.requires_grad for p in vgg16.head_layers.parameters())
+    assert all(p.requires_grad for p in vgg16.head_layers.layers.parameters())
 
 
 def test_head_turns_7_x_7_rois_into_4096_features(vgg16):
-    assert sum(p.numel() for p in vgg16.head_layers.parameters()) == FC6_AND_FC7
-    assert vgg16.head_layers(torch.randn(3, 512, 7, 7)).shape == (3, vgg16.head_features)
+    head = vgg16.head_layers
+    assert sum(p.numel() for p in head.layers.parameters()) == FC6_AND_FC7
+    assert head.layers(torch.randn(3, 512, head.bins, head.bins)).shape == (3, head.num_features)
 
 
 def test_head_has_two_dropouts_that_stop_in_evaluation(vgg16):
-    rois = torch.randn(1, 512, 7, 7)
-    vgg16.train()
-    assert (vgg16.head_layers(rois) == 0).float().mean() > 0.4  # a half dropped, more by ReLU
+    rois, layers = torch.randn(1, 512, 7, 7), vgg16.head_layers.layers
+    layers.train()
+    assert (layers(rois) == 0).float().mean() > 0.4  # a half dropped, more by ReLU
 
-    vgg16.eval()
-    assert vgg16.head_layers(rois).equal(vgg16.head_layers(rois))
+    layers.eval()
+    assert layers(rois).equal(layers(rois))
+
+
+def test_the_head_is_no_part_of_the_backbone_s_own_state(vgg16):
+    assert {name.split(".")[0] for name in vgg16.state_dict()} == {"normalization", "stages"}

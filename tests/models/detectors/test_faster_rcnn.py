@@ -5,11 +5,10 @@ import torch
 from torch import nn
 from torchvision.ops import box_iou
 
-from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
-from lit_detseg.models.proposals import AnchorSettings, ProposalSettings
+from lit_detseg.models.backbones.backbone import HeadLayers
 from lit_detseg.models.roi_stage import RoISettings
 from lit_detseg.structures import Images, UserError
-from tests.tiny_detection import TinyBackbone, make_images, make_target
+from tests.tiny_detection import TinyBackbone, make_images, make_target, tiny_faster_rcnn
 
 TARGETS = [
     make_target([[4, 4, 30, 30]], [2]),
@@ -17,19 +16,6 @@ TARGETS = [
     make_target([[10, 20, 40, 60], [50, 5, 90, 25]], [0, 1]),
     make_target([[60, 30, 76, 46]], [1]),
 ]
-
-
-def tiny_faster_rcnn(backbone=None, **settings):
-    torch.manual_seed(0)
-    settings.setdefault("proposals", ProposalSettings(min_side=0.0))
-    return FasterRCNNDetector(
-        backbone or TinyBackbone(),
-        num_classes=3,
-        anchors=AnchorSettings(sizes=((16.0,), (32.0,))),
-        head_width=32,
-        rpn_channels=16,
-        **settings,
-    )
 
 
 def gradients(model, images, targets):
@@ -100,7 +86,7 @@ def test_no_gradient_reaches_the_proposal_network_through_the_second_stage():
 
 
 def test_the_coarsest_map_of_a_pyramid_only_proposes():
-    model = tiny_faster_rcnn(TinyBackbone(roi_levels=1))
+    model = tiny_faster_rcnn(backbone=TinyBackbone(roi_levels=1))
     assert model.rpn.strides == (4, 8)
     assert model.roi_stage.strides == (4,)
 
@@ -110,14 +96,14 @@ class PretrainedHead(TinyBackbone):
 
     def __init__(self):
         super().__init__()
-        self.head_layers = nn.Sequential(nn.Flatten(), nn.Linear(8 * 7 * 7, 20), nn.ReLU())
-        self.head_features = 20
+        layers = nn.Sequential(nn.Flatten(), nn.Linear(8 * 7 * 7, 20), nn.ReLU())
+        self.head_layers = HeadLayers(nn.Identity(), layers, 20, bins=7, trunk_channels=8)
 
 
 def test_pretrained_layers_of_a_backbone_become_the_heads():
     backbone = PretrainedHead()
-    weight = backbone.head_layers[1].weight
-    model = tiny_faster_rcnn(backbone)
+    weight = backbone.head_layers.layers[1].weight
+    model = tiny_faster_rcnn(backbone=backbone)
     assert model.roi_stage.head.layers[1].weight is weight
     holders = [name for name in model.state_dict() if name.endswith("layers.1.weight")]
     assert holders == ["roi_stage.head.layers.1.weight"]
@@ -125,7 +111,7 @@ def test_pretrained_layers_of_a_backbone_become_the_heads():
 
 def test_pretrained_layers_that_do_not_fit_are_explained():
     with pytest.raises(UserError, match="5 x 5 bins, but the backbone brings layers for 7 x 7"):
-        tiny_faster_rcnn(PretrainedHead(), rois=RoISettings(output_size=5))
+        tiny_faster_rcnn(backbone=PretrainedHead(), rois=RoISettings(output_size=5))
 
 
 def test_it_learns_to_find_a_square():

@@ -8,9 +8,9 @@ from lit_detseg.models.heads.region_proposal import RegionProposalHead
 def test_answers_stand_row_by_row_cell_by_cell_anchor_by_anchor():
     head = RegionProposalHead(1, num_anchors=2, hidden_channels=1)
     with torch.no_grad():
-        for layer in (head.conv, head.objectness, head.offsets):
+        for layer in (*head.convs, head.objectness, head.offsets):
             layer.weight.zero_()
-        head.conv.weight[0, 0, 1, 1] = 1  # the cell itself
+        head.convs[0].weight[0, 0, 1, 1] = 1  # the cell itself
         head.objectness.weight[:, 0, 0, 0] = torch.tensor([1.0, 10.0])
         head.offsets.weight[:, 0, 0, 0] = torch.arange(8.0)
 
@@ -23,7 +23,7 @@ def test_answers_stand_row_by_row_cell_by_cell_anchor_by_anchor():
 
 def test_new_layers_are_gaussian_of_deviation_one_hundredth():
     head = RegionProposalHead(64, num_anchors=9)
-    for layer in (head.conv, head.objectness, head.offsets):
+    for layer in (*head.convs, head.objectness, head.offsets):
         deviation = layer.weight.std().item()
         assert 0.009 < deviation < 0.011  # 4608 numbers or more: 1 % off is one deviation
         assert layer.bias.abs().sum() == 0

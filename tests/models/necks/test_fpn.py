@@ -29,7 +29,7 @@ def test_levels_are_lateral_plus_upsampled_coarser_then_smoothed():
 
 
 def test_odd_sizes_are_upsampled_to_the_finer_map():
-    neck = FeaturePyramid([2, 2, 2], out_channels=16, group_norm=True)
+    neck = FeaturePyramid([2, 2, 2], out_channels=16, norm="group")
     maps = neck([torch.randn(1, 2, 13, 7), torch.randn(1, 2, 7, 4), torch.randn(1, 2, 4, 2)])
     assert [tuple(m.shape[2:]) for m in maps] == [(13, 7), (7, 4), (4, 2), (2, 1)]
 
@@ -43,7 +43,7 @@ def test_the_extra_level_can_be_left_out_and_has_no_weights():
 
 
 def test_group_norm_makes_the_scale_of_the_input_irrelevant():
-    neck = FeaturePyramid([3, 5], out_channels=16, group_norm=True)
+    neck = FeaturePyramid([3, 5], out_channels=16, norm="group")
     maps = [torch.randn(1, 3, 8, 8), torch.randn(1, 5, 4, 4)]
     scaled = [1000 * m for m in maps]
     for small, large in zip(neck(maps), neck(scaled), strict=True):
