@@ -34,9 +34,10 @@ def pool_rois(
         output_size: bins along each side.
         method: `roi_pool` is Fast R-CNN's: borders rounded to whole cells, maximum of each bin.
             `roi_warp` rounds the borders likewise, and takes the mean of bilinear samples (as
-            Mask R-CNN, table 2c, says of arXiv:1512.04412). `roi_align` is Mask R-CNN's: no rounding, mean of bilinear samples, a cell's value
-            stands at its middle. `roi_align_legacy` is the first RoIAlign of Detectron, half a
-            cell off and never smaller than one cell: what torchvision's detectors are trained with.
+            Mask R-CNN, table 2c, says of arXiv:1512.04412). `roi_align` is Mask R-CNN's: no
+            rounding, mean of bilinear samples, a cell's value stands at its middle.
+            `roi_align_legacy` is the first RoIAlign of Detectron, half a cell off and never smaller
+            than one cell: what torchvision's detectors are trained with.
         sampling_ratio: samples along each side of a bin, but for RoI pooling; 0 takes one per cell.
 
     Returns:
