@@ -17,6 +17,7 @@ from lit_detseg.assignment.matching import (
     match_boxes,
     objects_to_learn,
 )
+from lit_detseg.assignment.offset_statistics import OffsetStatistics
 from lit_detseg.assignment.sampling import ROIS, sample
 from lit_detseg.losses.fast_rcnn import fast_rcnn_losses
 from lit_detseg.models.backbones.backbone import Backbone
@@ -45,7 +46,10 @@ class RoISettings:
             paper's own program have low = 0.1, a substitute for hard negative mining;
             py-faster-rcnn, which trains both stages at once as we do, and all that followed have
             0. With 0.1 an image without objects teaches this stage nothing.
-        offset_std: target offsets are divided by these, to have unit variance (section 2.3).
+        offset_std: target offsets are divided by these, to have unit variance (section 2.3);
+            numbers that py-faster-rcnn and all that followed have in place of measured ones.
+        measure_offsets: divide by the deviations of each class instead, and subtract their means,
+            once somebody has measured them (`RoIStage.normalise_offsets`): Fast R-CNN.
         beta: where smooth L1 turns from a square into a line.
     """
 
@@ -57,6 +61,7 @@ class RoISettings:
     foreground_iou: float = 0.5
     background_iou: tuple[float, float] = (0.0, 0.5)
     offset_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    measure_offsets: bool = False
     beta: float = 1.0
 
 
@@ -83,7 +88,7 @@ PAPER_ROIS, PAPER_DETECTIONS = RoISettings(), DetectionSettings()
 # Fast R-CNN (section 2.3): 64 RoIs of each of two images, the background from [0.1, 0.5). Its
 # program (lib/fast_rcnn/test.py) has no least score, and keeps 100 boxes of each class before NMS;
 # the threshold that it adapts to keep about 40 per image and class over the whole set is not here.
-FAST_RCNN_ROIS = RoISettings(num_samples=64, background_iou=(0.1, 0.5))
+FAST_RCNN_ROIS = RoISettings(num_samples=64, background_iou=(0.1, 0.5), measure_offsets=True)
 FAST_RCNN_DETECTIONS = DetectionSettings(min_score=0.0, max_detections=None, max_per_class=100)
 
 
@@ -93,7 +98,7 @@ class SampledRoIs(NamedTuple):
     boxes: Float[Tensor, "rois 4"]  # XYXY pixels
     labels: Int[Tensor, " rois"]  # 0 background, otherwise 1 + label of the object
     objects: Int[Tensor, " rois"]  # index of the object; only meaningful where the label is not 0
-    target_offsets: Float[Tensor, "rois 4"]  # divided by `offset_std`; likewise
+    target_offsets: Float[Tensor, "rois 4"]  # of zero mean and unit variance; likewise
 
 
 class RoIStage(nn.Module):
@@ -108,6 +113,9 @@ class RoIStage(nn.Module):
         detections: which boxes are answered.
     """
 
+    offset_mean: Float[Tensor, "classes 4"]
+    offset_std: Float[Tensor, "classes 4"]
+
     def __init__(
         self,
         head: BoxHead,
@@ -119,6 +127,18 @@ class RoIStage(nn.Module):
         self.head = head
         self.strides = tuple(strides)
         self.rois, self.detections = rois, detections
+        std = torch.tensor(rois.offset_std).repeat(head.class_logits.out_features, 1)
+        self.register_buffer("offset_std", std)  # with what was measured, weights travel
+        self.register_buffer("offset_mean", torch.zeros_like(std))
+
+    def normalise_offsets(self, statistics: OffsetStatistics) -> None:
+        """Let target offsets have zero mean and unit variance in each class.
+
+        Args:
+            statistics: of the training set. The background keeps what it has; nothing reads it.
+        """
+        self.offset_mean[1:] = statistics.mean.to(self.offset_mean)
+        self.offset_std[1:] = statistics.std.to(self.offset_std)
 
     @classmethod
     def over(
@@ -206,7 +226,8 @@ class RoIStage(nn.Module):
         foreground = matches.labels[index] == FOREGROUND
         labels = (objects.labels[object_index] + 1) * foreground
         offsets = encode_boxes(objects.boxes[object_index], boxes)
-        return SampledRoIs(boxes, labels, object_index, offsets / self._std(offsets))
+        normalised = (offsets - self.offset_mean[labels]) / self.offset_std[labels]
+        return SampledRoIs(boxes, labels, object_index, normalised)
 
     def compute_losses(
         self,
@@ -246,7 +267,7 @@ class RoIStage(nn.Module):
     ) -> Detections:
         """One box for each pair of RoI and class, the background left out."""
         scores = logits.softmax(dim=1)[:, 1:]
-        offsets = offsets[:, 1:] * self._std(offsets)
+        offsets = (offsets * self.offset_std + self.offset_mean)[:, 1:]
         boxes = clip_boxes(decode_boxes(offsets, rois[:, None]), image_size)
         settings = self.detections
         likely = (scores > settings.min_score) & large_enough(boxes, MIN_SIDE)
@@ -256,6 +277,3 @@ class RoIStage(nn.Module):
         boxes, scores = boxes[likely], scores[likely]
         kept = class_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
         return Detections(boxes[kept], labels[kept], scores[kept])
-
-    def _std(self, offsets: Tensor) -> Float[Tensor, "4"]:
-        return offsets.new_tensor(self.rois.offset_std)
