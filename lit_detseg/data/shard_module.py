@@ -62,10 +62,9 @@ class ShardDataModule(LightningDataModule):
         max_proposals: the first so many of each image; not given: all.
         sampling: how often an epoch shows each image, `RepeatFactor` for example; not given: once.
         group_by_aspect_ratio: each optimiser step shows only high or only wide images.
-        cache_dir: where a node keeps remote shards; not given: `LIT_DETSEG_CACHE`, else a folder
-            in the node's temporary one.
+        cache_dir: where a node keeps remote shards; else `LIT_DETSEG_CACHE`, else its /tmp.
         cache_gb: 10^9 bytes of remote shards that a node may keep.
-        cache_local: read folders through the cache too, from a slow shared file system.
+        cache_local: read folders through it too, from a slow shared file system.
         storage_options: of the remote store, see `ShardCache`; passwords belong in the environment.
         allow_changed_stream: continue a checkpoint though seed, batch size, tail, window or
             training shards have changed, from the same place of the same epoch.
@@ -262,8 +261,8 @@ class ShardDataModule(LightningDataModule):
         as_in_training = max(self.total_batch_size // self._accumulate, 1)
         images = as_in_training if self.eval_batch_size is None else self.eval_batch_size
         order = EvaluationOrder(len(self.sets.reader(split)), images)
-        order = self._fetched_ahead(split, order)
-        loader = StepLoader(batches, order, **self._loader_options())
+        ahead = self._fetched_ahead(split, order)
+        loader = StepLoader(batches, ahead, **self._loader_options())
         self._loaders.append(loader)
         return loader
 
