@@ -22,6 +22,7 @@ from lit_detseg.metrics.pairs import (
     concatenate,
     take,
 )
+from lit_detseg.metrics.run_lengths import mask_areas
 from lit_detseg.structures import BoxTarget, Detections
 
 FoundOrTruth = TypeVar("FoundOrTruth", Found, Truth)
@@ -84,10 +85,7 @@ class CityscapesAveragePrecision(KeyedMetric):
 
 def _with_masks(rows: FoundOrTruth, masks: np.ndarray) -> FoundOrTruth:
     """The rows with masks for shapes, and their pixels for areas."""
-    from pycocotools import mask as coco_mask
-
-    area = np.array(coco_mask.area(list(masks)), dtype=np.float64)
-    return rows._replace(shape=masks, area=area)
+    return rows._replace(shape=masks, area=mask_areas(masks))
 
 
 def _void_row(target: BoxTarget) -> Truth:
