@@ -11,15 +11,24 @@ def found_masks(found: Detections, target: BoxTarget) -> np.ndarray:
     """(K,) object: the RLEs of an image's predicted masks.
 
     Raises:
+        UserError: as `found_pixels`.
+    """
+    return _column([encoded(mask) for mask in found_pixels(found, target)])
+
+
+def found_pixels(found: Detections, target: BoxTarget) -> np.ndarray:
+    """(K, height, width) bool: an image's predicted masks.
+
+    Raises:
         UserError: when there are none, or they are not in pixels of the original image.
     """
     if found.masks is None and len(found.boxes):
         raise UserError(
-            f"The detections in image {target.image_id} have no masks. This metric scores masks: "
-            "use a model that predicts them, or a metric of boxes."
+            f"The detections in image {target.image_id} have no masks, which are asked for here: "
+            "use a model that predicts them, or a metric of boxes and results files of boxes."
         )
     if found.masks is None:
-        return _column([])
+        return np.zeros((0, *target.original_size), dtype=np.bool_)
     if len(found.masks) != len(found.boxes):
         raise UserError(
             f"Image {target.image_id}: {len(found.masks)} masks, {len(found.boxes)} boxes."
@@ -27,7 +36,7 @@ def found_masks(found: Detections, target: BoxTarget) -> np.ndarray:
     masks = found.masks.detach().cpu().numpy().astype(np.bool_, copy=False)
     if len(masks):
         _check_size(masks.shape[1:], target, "a predicted mask")
-    return _column([encoded(mask) for mask in masks])
+    return masks
 
 
 def true_masks(target: BoxTarget) -> np.ndarray:

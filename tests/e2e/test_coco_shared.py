@@ -7,11 +7,11 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lit_detseg.callbacks.results_file import coco_rows
 from lit_detseg.data import CocoDataModule
 from lit_detseg.data.packing.pack import pack
 from lit_detseg.data.readers.coco import CocoReader
 from lit_detseg.metrics.coco_ap import CocoAveragePrecision
+from lit_detseg.runs.results_files.coco import coco_rows
 from lit_detseg.structures import Detections
 from tests.conftest import SHARED
 
@@ -53,7 +53,7 @@ def test_crowds_areas_and_ids_with_holes_survive_the_journey(data, tmp_path):
         found = [detections_near(target, generator) for target in targets]
         metric.update(found, targets)
         for one, target in zip(found, targets, strict=True):
-            rows += coco_rows(one, target.image_id, data.label_map)
+            rows += coco_rows(one, target, data.label_map)
     results = tmp_path / "results.json"
     results.write_text(json.dumps(rows))
 
