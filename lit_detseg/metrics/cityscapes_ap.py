@@ -10,6 +10,7 @@ from lit_detseg.metrics.cityscapes_matching import (
     cityscapes_average_precisions,
     match_cityscapes,
 )
+from lit_detseg.metrics.coco_accumulation import mean_of_defined
 from lit_detseg.metrics.instance_masks import found_masks, true_masks
 from lit_detseg.metrics.keyed_metric import JudgedImages, KeyedMetric
 from lit_detseg.metrics.pairs import (
@@ -79,7 +80,7 @@ class CityscapesAveragePrecision(KeyedMetric):
         at_50 = {
             f"map_50_{name}": float(row[0]) for name, row in zip(class_names, scores, strict=True)
         }
-        summary = {"map": _mean(scores), "map_50": _mean(scores[:, 0]), **at_50}
+        summary = {"map": mean_of_defined(scores), "map_50": mean_of_defined(scores[:, 0]), **at_50}
         return summary, [float(row.mean()) for row in scores]
 
 
@@ -99,9 +100,3 @@ def _void_row(target: BoxTarget) -> Truth:
         is_difficult=np.zeros(1, bool),
     )
     return _with_masks(row, row.shape)
-
-
-def _mean(values: np.ndarray) -> float:
-    """The mean of what is defined."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
