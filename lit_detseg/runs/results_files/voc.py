@@ -19,7 +19,7 @@ class VocResults(ResultsWriter):
     """A folder of `comp4_det_test_<class>.txt`, also for classes that were not found.
 
     Raises:
-        UserError: when a class or an image has a name that cannot stand in these files.
+        UserError: when a class has a name that no file can have.
     """
 
     file_name = "voc"
@@ -38,11 +38,6 @@ class VocResults(ResultsWriter):
 
     def _write(self, found: Detections, target: BoxTarget) -> None:
         name = image_name(target)
-        if len(name.split()) != 1:
-            raise UserError(
-                f"The image {name!r} has a space in its name, which ends a word in VOC's results "
-                "files. Rename it and pack again, or write --run.results=coco."
-            )
         rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
         for label, score, (x1, y1, x2, y2) in rows:
             self._lines[label].append(f"{name} {score} {x1 + 1} {y1 + 1} {x2} {y2}\n")

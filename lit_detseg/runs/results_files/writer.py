@@ -104,8 +104,18 @@ class ResultsWriter(ABC):
 
 
 def image_name(target: BoxTarget) -> str:
-    """The data set's own name of an image; the shard key where it has none."""
-    return target.source_id if isinstance(target.source_id, str) else target.image_id
+    """The data set's own name of an image, for lines of words; the shard key where it has none.
+
+    Raises:
+        UserError: when it would be several words, or a folder.
+    """
+    name = target.source_id if isinstance(target.source_id, str) else target.image_id
+    if len(name.split()) != 1 or "/" in name:
+        raise UserError(
+            f"The image {name!r} has a space or a slash in its name, which VOC's and Cityscapes' "
+            "results files do not allow. Rename it and pack again, or write --run.results=coco."
+        )
+    return name
 
 
 def named_classes(label_map: LabelMap | None) -> LabelMap:

@@ -74,7 +74,8 @@ def test_lines_that_are_held_back_are_not_lost(tmp_path, monkeypatch):
 def test_names_that_cannot_stand_in_the_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="class 'cat/dog' cannot be part of a file's name"):
         VocResults(tmp_path / "voc", LabelMap(("cat/dog",)))
-    with pytest.raises(UserError, match="The image 'a b' has a space"):
-        write(VocResults, tmp_path / "voc", [(detections_of(), target_of("a", "a b"))])
+    for name in ("a b", "a/b"):
+        with pytest.raises(UserError, match=f"The image '{name}' has a space or a slash"):
+            write(VocResults, tmp_path / "voc", [(detections_of(), target_of("a", name))])
     with pytest.raises(UserError, match="has a label map"):
         VocResults(tmp_path / "voc", None)
