@@ -35,7 +35,7 @@ from lit_detseg.errors import UserError
 from lit_detseg.runs.checkpoints import AtomicCheckpointIO, newest_valid_checkpoint
 from lit_detseg.runs.directory import RunDirectory
 from lit_detseg.runs.loggers import run_loggers
-from lit_detseg.runs.settings import RunSettings
+from lit_detseg.runs.settings import Results, RunSettings
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the data module shares the samples itself, exactly
@@ -212,6 +212,10 @@ class DetSegCLI(LightningCLI):
         self.trainer.fit(**arguments)
         rank_zero_info(f"The run is in {self.run.path}.")
 
+    def predict(self, **arguments: Any) -> None:
+        """Write what is found; Lightning would keep it all in memory as well."""
+        self.trainer.predict(**{**arguments, "return_predictions": False})
+
     def _print_plan(self) -> None:
         """What will be read, before anything is; a data module of the user's own may not know."""
         if not isinstance(self.datamodule, ShardDataModule):
@@ -229,8 +233,7 @@ class DetSegCLI(LightningCLI):
         callbacks: list[Callback] = [RunProgress()]
         if settings.pictures:
             callbacks.append(PredictionPictures(self.run.pictures, count=settings.pictures))
-        if self.word == "predict":
-            callbacks.append(ResultsFile(self.run.path / "predictions.json"))
+        callbacks += self._results(settings.results)
         if self.word == "fit":
             callbacks += [Throughput(), FiniteLoss()]
             callbacks.append(
@@ -242,6 +245,13 @@ class DetSegCLI(LightningCLI):
                 )
             )
         return callbacks
+
+    def _results(self, form: Results | None) -> list[Callback]:
+        if self.word == "predict" and form is None:
+            return [ResultsFile(self.run.path / "predictions.json")]
+        if self.word == "fit" or form is None or form == "none":
+            return []
+        return [ResultsFile.in_folder(self.run.path / "results" / self.word, form)]
 
 
 def _user_error_behind(error: BaseException | None) -> UserError | None:

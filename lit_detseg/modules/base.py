@@ -15,6 +15,7 @@ from lit_detseg.metrics.torchmetrics_map import as_detection_metric
 from lit_detseg.models.detector import Detector
 from lit_detseg.modules.learning_rate import ScaledSchedule, learning_rate_rule
 from lit_detseg.modules.original_size import to_original_size
+from lit_detseg.ops.pasting import Pasting
 from lit_detseg.structures import DetectionBatch, Detections, LabelMap, UserError
 
 # splitmix64's increment: spreads consecutive numbers over the 64-bit seeds.
@@ -34,9 +35,12 @@ class DetectionModule(LightningModule):
             another total batch it is scaled linearly. None: never scaled.
         warmup_steps: optimiser steps of linear warm-up; None for none at the reference batch size
             and 500 at any other.
+        pasting: how masks in cells of boxes become pixels, in evaluation and pictures; not given:
+            as in detectron2.
 
     Attributes:
         label_map: the classes, taken from the data module; travels in the checkpoint.
+        found: what the latest step of an evaluation found, in pixels of the original images.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class DetectionModule(LightningModule):
         lr_scheduler: LRSchedulerCallable = torch.optim.lr_scheduler.ConstantLR,
         reference_batch_size: int | None = None,
         warmup_steps: int | None = None,
+        pasting: Pasting | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -55,7 +60,9 @@ class DetectionModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.reference_batch_size = reference_batch_size
         self.warmup_steps = warmup_steps
+        self.pasting = pasting or Pasting()
         self.label_map: LabelMap | None = None
+        self.found: list[Detections] = []
         self.learning_rate_note = ""
 
     def setup(self, stage: str) -> None:
@@ -79,16 +86,18 @@ class DetectionModule(LightningModule):
         Returns:
             `list[Detections]` in pixels of the resized image, for callbacks that draw them.
         """
+        self.found = []
         if not batch.targets:  # the last batch of an evaluation may leave a rank without images
             return []
         detections = self.model(batch.images)
         if not self.trainer.sanity_checking:
-            found = to_original_size(detections, batch.images, batch.targets)
-            self.metric.update(found, batch.targets)
+            self.found = self._in_original_pixels(detections, batch)
+            self.metric.update(self.found, batch.targets)
         return detections
 
     def on_validation_epoch_end(self) -> None:
         """Log the metric's results as `val/<name>`."""
+        self.found = []
         if not self.trainer.sanity_checking:
             self._log_scores("val")
 
@@ -98,13 +107,15 @@ class DetectionModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the metric's results as `test/<name>`."""
+        self.found = []
         self._log_scores("test")
 
     def predict_step(self, batch: DetectionBatch, batch_index: int) -> list[Detections]:
         """Detections in pixels of the original images."""
-        if not batch.targets:
-            return []
-        return to_original_size(self.model(batch.images), batch.images, batch.targets)
+        self.found = []
+        if batch.targets:
+            self.found = self._in_original_pixels(self.model(batch.images), batch)
+        return self.found
 
     def on_train_batch_start(self, batch: DetectionBatch, batch_index: int) -> None:
         """Derive dropout's random numbers from (seed, step, rank): a resume repeats them."""
@@ -155,6 +166,11 @@ class DetectionModule(LightningModule):
     def _data_module(self) -> Any:
         trainer = self._trainer
         return None if trainer is None else getattr(trainer, "datamodule", None)
+
+    def _in_original_pixels(
+        self, detections: list[Detections], batch: DetectionBatch
+    ) -> list[Detections]:
+        return to_original_size(detections, batch.images, batch.targets, self.pasting)
 
     def _log_scores(self, prefix: str) -> None:
         # The metric has already agreed over the ranks: every rank logs the same numbers.
