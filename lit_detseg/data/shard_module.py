@@ -62,7 +62,7 @@ class ShardDataModule(LightningDataModule):
         max_proposals: the first so many of each image; not given: all.
         sampling: how often an epoch shows each image, `RepeatFactor` for example; not given: once.
         group_by_aspect_ratio: each optimiser step shows only high or only wide images.
-        cache_dir: where a node keeps remote shards; else `LIT_DETSEG_CACHE`, else a temporary folder.
+        cache_dir: where a node keeps remote shards; else `LIT_DETSEG_CACHE`, else a temporary one.
         cache_gb: 10^9 bytes of remote shards that a node may keep.
         cache_local: read folders through it too, from a slow shared file system.
         storage_options: of the remote store, see `ShardCache`; passwords belong in the environment.
