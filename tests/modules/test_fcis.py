@@ -31,6 +31,17 @@ def test_what_is_given_wins():
     assert detector.rpn.head.convs[0].out_channels == 64
 
 
+def test_the_first_new_layer_may_learn_three_times_as_fast():
+    module = FCIS(num_classes=20, backbone="resnet18_dc5", reduce_rate=3.0)
+    optimizer = module.optimizer(module.parameters())
+    slow, fast = optimizer.param_groups
+    reduce = module.model.stage.head.reduce
+    assert [id(one) for one in fast["params"]] == [id(reduce.weight), id(reduce.bias)]
+    assert len(slow["params"]) + 2 == len(list(module.parameters()))
+    assert (slow["lr"], fast["lr"]) == pytest.approx((0.002, 0.006))
+    assert slow["weight_decay"] == fast["weight_decay"] == 0.0005
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
