@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from lit_detseg.models.backbones.backbone import Backbone
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
+from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.fcis_settings import FCISDetectionSettings, FCISRoISettings
+from lit_detseg.models.fcis_stage import FCISStage
 from lit_detseg.models.mask_stage import MaskSettings, MaskStage
 from lit_detseg.models.normalization import PixelStatistics
 from lit_detseg.models.proposals import AnchorSettings, ProposalSettings, RegionProposalNetwork
@@ -18,6 +21,10 @@ from lit_detseg.ops.masks import pack_masks
 from lit_detseg.structures import BoxTarget, Images, InstanceMasks
 
 ZERO_TO_ONE = PixelStatistics(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
+
+FEW_PROPOSALS = ProposalSettings(
+    training_before_nms=200, training_after_nms=40, before_nms=200, after_nms=40, min_side=2.0
+)
 
 
 class TinyBackbone(Backbone):
@@ -31,6 +38,19 @@ class TinyBackbone(Backbone):
     def extract(self, pixels: Tensor) -> list[Tensor]:
         fine = self.fine(pixels).relu()
         return [fine, self.coarse(fine).relu()]
+
+
+class TinyOneMap(Backbone):
+    """One map of stride 8, 16 channels, nothing pretrained; each cell sees 41 pixels a side."""
+
+    def __init__(self) -> None:
+        super().__init__((8,), 16, ZERO_TO_ONE)
+        self.first = nn.Conv2d(3, 16, kernel_size=9, stride=8, padding=4)
+        self.second = nn.Conv2d(16, 16, kernel_size=3, padding=1)
+        self.third = nn.Conv2d(16, 16, kernel_size=3, padding=1)
+
+    def extract(self, pixels: Tensor) -> list[Tensor]:
+        return [self.third(self.second(self.first(pixels).relu()).relu()).relu()]
 
 
 def tiny_rpn(backbone: Backbone, **settings: Any) -> RegionProposalNetwork:
@@ -69,6 +89,21 @@ def tiny_mask_rcnn(num_classes: int = 3, masks: MaskSettings | None = None) -> M
         tiny_rpn(backbone),
         RoIStage.over(backbone, num_classes, head_width=32),
         MaskStage.over(backbone, num_classes, masks),
+    )
+
+
+def tiny_fcis(
+    num_classes: int = 3, rois: FCISRoISettings | None = None, **detections: Any
+) -> FCISDetector:
+    """An FCIS of a few thousand parameters, with 3 x 3 parts; the same each time."""
+    torch.manual_seed(0)
+    backbone = TinyOneMap()
+    rois = rois or FCISRoISettings(groups=3, cells=9, hidden_channels=32, num_samples=32)
+    answered = FCISDetectionSettings(**{"min_side": 2.0, **detections})
+    return FCISDetector(
+        backbone,
+        tiny_rpn(backbone, anchors=AnchorSettings(sizes=((16.0, 32.0),)), proposals=FEW_PROPOSALS),
+        FCISStage.over(backbone, num_classes, rois, answered),
     )
 
 

@@ -5,25 +5,19 @@ Fast R-CNN runs it on proposals that it is given, Faster R-CNN on those of its o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lit_detseg.assignment.matching import (
-    FOREGROUND,
-    Objects,
-    match_boxes,
-    objects_to_learn,
-)
+from lit_detseg.assignment.matching import Objects, objects_to_learn
 from lit_detseg.assignment.offset_statistics import OffsetStatistics
-from lit_detseg.assignment.sampling import ROIS, sample
+from lit_detseg.assignment.roi_sampling import SampledRoIs, draw_rois
 from lit_detseg.losses.fast_rcnn import fast_rcnn_losses
 from lit_detseg.models.backbones.backbone import Backbone
 from lit_detseg.models.detector import seeds_of
 from lit_detseg.models.heads.box import BoxHead, build_box_head
-from lit_detseg.ops.box_coding import decode_boxes, encode_boxes
+from lit_detseg.ops.box_coding import decode_boxes
 from lit_detseg.ops.nms import best_of_columns, class_nms, clip_boxes, large_enough
 from lit_detseg.ops.pooling import RoIPooling, pool_rois
 from lit_detseg.structures import BoxTarget, Detections, Images
@@ -90,15 +84,6 @@ PAPER_ROIS, PAPER_DETECTIONS = RoISettings(), DetectionSettings()
 # the threshold that it adapts to keep about 40 per image and class over the whole set is not here.
 FAST_RCNN_ROIS = RoISettings(num_samples=64, background_iou=(0.1, 0.5), measure_offsets=True)
 FAST_RCNN_DETECTIONS = DetectionSettings(min_score=0.0, max_detections=None, max_per_class=100)
-
-
-class SampledRoIs(NamedTuple):
-    """The RoIs that one image learns from."""
-
-    boxes: Float[Tensor, "rois 4"]  # XYXY pixels
-    labels: Int[Tensor, " rois"]  # 0 background, otherwise 1 + label of the object
-    objects: Int[Tensor, " rois"]  # index of the object; only meaningful where the label is not 0
-    target_offsets: Float[Tensor, "rois 4"]  # of zero mean and unit variance; likewise
 
 
 class RoIStage(nn.Module):
@@ -200,34 +185,25 @@ class RoIStage(nn.Module):
             for of_image, target, seed in zip(proposals, targets, seeds, strict=True)
         ]
 
-    @torch.no_grad()
     def draw_samples(
         self,
         proposals: Float[Tensor, "proposals 4"],
         objects: Objects,
         seed: Int[Tensor, ""],
     ) -> SampledRoIs:
-        """The RoIs that one image learns from: of its proposals and of its objects themselves.
-
-        Early proposals may touch no object; the objects' own boxes make sure of some positives.
-        """
+        """The RoIs that one image learns from: of its proposals and of its objects themselves."""
         settings = self.rois
-        boxes = torch.cat([proposals, objects.boxes.to(proposals)])
-        matches = match_boxes(
-            boxes, objects.boxes, settings.foreground_iou, settings.background_iou
+        rois = draw_rois(
+            proposals,
+            objects,
+            seed,
+            num_samples=settings.num_samples,
+            positive_fraction=settings.positive_fraction,
+            foreground_iou=settings.foreground_iou,
+            background_iou=settings.background_iou,
         )
-        samples = sample(
-            matches.labels, settings.num_samples, settings.positive_fraction, seed, ROIS
-        )
-        index = samples.places[samples.valid]
-        boxes, object_index = boxes[index], matches.objects[index]
-        if not len(objects.boxes):
-            return SampledRoIs(boxes, matches.labels[index], object_index, torch.zeros_like(boxes))
-        foreground = matches.labels[index] == FOREGROUND
-        labels = (objects.labels[object_index] + 1) * foreground
-        offsets = encode_boxes(objects.boxes[object_index], boxes)
-        normalised = (offsets - self.offset_mean[labels]) / self.offset_std[labels]
-        return SampledRoIs(boxes, labels, object_index, normalised)
+        mean, std = self.offset_mean[rois.labels], self.offset_std[rois.labels]
+        return rois._replace(target_offsets=(rois.target_offsets - mean) / std)
 
     def compute_losses(
         self,

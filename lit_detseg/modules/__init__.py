@@ -1,6 +1,7 @@
 """LightningModules: what `model.class_path` names in a recipe."""
 
 from lit_detseg.modules.base import DetectionModule
+from lit_detseg.modules.fcis import FCIS
 from lit_detseg.modules.two_stage import FasterRCNN, FastRCNN, MaskRCNN
 
-__all__ = ["DetectionModule", "FastRCNN", "FasterRCNN", "MaskRCNN"]
+__all__ = ["FCIS", "DetectionModule", "FastRCNN", "FasterRCNN", "MaskRCNN"]

@@ -3,7 +3,7 @@
 import difflib
 
 from lit_detseg.models.backbones.backbone import Backbone
-from lit_detseg.models.backbones.resnet import ResNetC4, ResNetFPN
+from lit_detseg.models.backbones.resnet import ResNetC4, ResNetDC5, ResNetFPN
 from lit_detseg.models.backbones.squeezenet import SqueezeNet, SqueezeNetFPN
 from lit_detseg.models.backbones.tiny import TinyFPN
 from lit_detseg.models.backbones.vgg import VGG16
@@ -19,6 +19,9 @@ BACKBONES = (
     "resnet18_c4",
     "resnet50_c4",
     "resnet101_c4",
+    "resnet18_dc5",
+    "resnet50_dc5",
+    "resnet101_dc5",
     "vgg16",
     "squeezenet1_0",
     "squeezenet1_0_fpn",
@@ -57,6 +60,9 @@ def build_backbone(
         case "resnet18_c4" | "resnet50_c4" | "resnet101_c4":
             network = name.removesuffix("_c4")
             return ResNetC4(network, weights, trainable_stages, norm, pixel_statistics)
+        case "resnet18_dc5" | "resnet50_dc5" | "resnet101_dc5":
+            network = name.removesuffix("_dc5")
+            return ResNetDC5(network, weights, trainable_stages, norm, pixel_statistics)
         case "vgg16":
             return VGG16(weights, trainable_stages, pixel_statistics)
         case "squeezenet1_0":
