@@ -1,6 +1,20 @@
 """LightningModules: what `model.class_path` names in a recipe."""
 
 from lit_detseg.modules.base import DetectionModule
+from lit_detseg.modules.rcnn import RCNN, SPPNet
+from lit_detseg.modules.rcnn_box_stage import RegionBoxes
+from lit_detseg.modules.rcnn_feature_stage import RegionFeatures
+from lit_detseg.modules.rcnn_stages import RegionSVMs
 from lit_detseg.modules.two_stage import FasterRCNN, FastRCNN, MaskRCNN
 
-__all__ = ["DetectionModule", "FastRCNN", "FasterRCNN", "MaskRCNN"]
+__all__ = [
+    "RCNN",
+    "DetectionModule",
+    "FastRCNN",
+    "FasterRCNN",
+    "MaskRCNN",
+    "RegionBoxes",
+    "RegionFeatures",
+    "RegionSVMs",
+    "SPPNet",
+]
