@@ -76,14 +76,18 @@ def tiny_mask_rcnn(num_classes: int = 3, masks: MaskSettings | None = None) -> M
     )
 
 
-def tiny_rcnn(num_classes: int = 3, **settings: Any) -> RCNNDetector:
-    """An R-CNN of a few thousand parameters; the same each time."""
+def tiny_region_network() -> RegionNetwork:
+    """Crops of 24 pixels to 32 numbers; the same each time."""
     torch.manual_seed(0)
     head = HeadLayers(nn.Identity(), fc6_fc7(8 * 2 * 2, 32), 32, bins=2, trunk_channels=8)
-    network = RegionNetwork(
+    return RegionNetwork(
         TinyBackbone(), nn.AdaptiveMaxPool2d(2), 8 * 2 * 2, head, Crops(24, context=2)
     )
-    return RCNNDetector(network, num_classes, **settings)
+
+
+def tiny_rcnn(num_classes: int = 3, **settings: Any) -> RCNNDetector:
+    """An R-CNN of a few thousand parameters; the same each time."""
+    return RCNNDetector(tiny_region_network(), num_classes, **settings)
 
 
 def tiny_spp_net(num_classes: int = 3, **settings: Any) -> SPPNetDetector:
