@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lit_detseg.assignment.regions import regression_pairs
 from lit_detseg.modules.rcnn import RegionModule, SPPNet
-from lit_detseg.modules.rcnn_pass import ImageRegions, RegionPass, feature_scale, gather
+from lit_detseg.modules.rcnn_pass import ImageRegions, RegionPass, Rows, feature_scale, gather
 from lit_detseg.ops.box_coding import encode_boxes
 from lit_detseg.ops.ridge import Whitening, ridge_regression, whiten
 
@@ -62,100 +62,73 @@ class RegionBoxes(RegionPass):
         boxes: how they are fitted; not given: R-CNN's or SPP-net's.
     """
 
-    collected = ("pooled", "labels", "offsets", "norms")
-
     def __init__(
         self, system: RegionModule, cache: str | None = None, boxes: BoxSettings | None = None
     ) -> None:
         super().__init__(system, cache)
         of_paper = SPP_NET_BOXES if isinstance(system, SPPNet) else R_CNN_BOXES
         self.settings = of_paper if boxes is None else boxes
-        self._pooled: list[Tensor] = []  # joined only where they are asked for
-        self.labels = torch.zeros(0, dtype=torch.int64)
-        self.offsets = torch.zeros(0, 4)
-        self.norms = torch.zeros(0)
+        self.collected = {
+            "pooled": Rows(torch.zeros(0, self.model.num_pooled)),
+            "labels": Rows(torch.zeros(0, dtype=torch.int64)),
+            "offsets": Rows(torch.zeros(0, 4)),
+            "norms": Rows(torch.zeros(0)),
+        }
+
+    def open_cache(self) -> None:
+        """Open the cache, and keep features in its precision."""
+        super().open_cache()
+        if self.cache is not None and not len(self.collected["labels"]):
+            kind = getattr(torch, self.cache.precision)
+            self.collected["pooled"] = Rows(torch.zeros(0, self.model.num_pooled, dtype=kind))
 
     def look_at(self, images: list[ImageRegions], is_last_step: bool) -> dict[str, float]:
         """Collect pairs; fit at the end."""
-        self._collect(images)
-        residuals = self._fit() if is_last_step else torch.zeros(self.model.num_classes)
-        pairs = torch.bincount(self.labels, minlength=self.model.num_classes)
+        classes = self.model.num_classes
+        self.collect([self._pairs_of(image) for image in images])
+        residuals = self._fit() if is_last_step else torch.zeros(classes)
+        pairs = torch.bincount(self.collected["labels"].joined, minlength=classes)
+        logged = {"loss": residuals.mean().item(), "pairs": pairs.sum().item()}
         of_classes = zip(self.class_names, pairs.tolist(), residuals.tolist(), strict=True)
-        logged = {"loss": residuals.mean().item(), "pairs": len(self.labels)}
         for name, count, residual in of_classes:
             logged[f"pairs_{name}"], logged[f"residual_{name}"] = count, residual
         return logged
 
-    @property
-    def pooled(self) -> Float[Tensor, "pairs pooled"]:
-        """pool5 of all pairs."""
-        self._pooled = [torch.cat([self._no_pooled, *self._pooled])]
-        return self._pooled[0]
-
-    @pooled.setter
-    def pooled(self, value: Tensor) -> None:
-        self._pooled = [value]
-
-    @property
-    def _no_pooled(self) -> Tensor:
-        kind = torch.float32 if self.cache is None else getattr(torch, self.cache.precision)
-        return torch.zeros(0, self.model.num_pooled, dtype=kind)
-
-    def _collect(self, images: list[ImageRegions]) -> None:
+    def _pairs_of(self, image: ImageRegions) -> dict[str, Tensor]:
         """Features and offsets of the regions near an object, and norms of some regions."""
-        found: dict[str, list[Tensor]] = {
-            "pooled": [self._no_pooled],
-            "labels": [self.labels[:0]],
-            "offsets": [self.offsets[:0]],
-            "norms": [self.norms[:0]],
+        settings, objects = self.settings, image.objects
+        places, of_object = regression_pairs(image.boxes, objects, settings.iou, settings.at_least)
+        pooled = image.pooled(torch.cat([places, image.norm_places()]))
+        return {
+            "pooled": pooled[: len(places)],
+            "labels": objects.labels[of_object],
+            "offsets": encode_boxes(objects.boxes[of_object], image.boxes[places]),
+            "norms": pooled[len(places) :].float().norm(dim=1),
         }
-        for image in images:
-            pairs = regression_pairs(
-                image.boxes, image.objects, self.settings.iou, self.settings.at_least
-            )
-            pooled = image.pooled(torch.cat([pairs.places, image.norm_places()])).to(
-                self._no_pooled
-            )
-            objects, regions = image.objects.boxes[pairs.objects], image.boxes[pairs.places]
-            found["pooled"].append(pooled[: len(regions)])
-            found["labels"].append(image.objects.labels[pairs.objects].cpu())
-            found["offsets"].append(encode_boxes(objects, regions).cpu())
-            found["norms"].append(pooled[len(regions) :].float().norm(dim=1))
-        new = gather({name: torch.cat(parts).numpy() for name, parts in found.items()})
-        self._pooled.append(torch.from_numpy(new["pooled"]))
-        for name in ("labels", "offsets", "norms"):
-            setattr(self, name, torch.cat([getattr(self, name), torch.from_numpy(new[name])]))
 
     def _fit(self) -> Float[Tensor, " classes"]:
         """Give each class its regressors; half the mean squared residuals."""
-        pooled, scale = self.pooled, feature_scale(self.norms)
-        mine = self.share_of(self.labels.unique().tolist())
+        pooled, labels, offsets, norms = (rows.joined for rows in self.collected.values())
+        regressors, scale = self.model.box_regressors, feature_scale(norms)
+        mine = self.share_of(labels.unique().tolist())
         fitted = [
-            fit_boxes(
-                pooled[self.labels == one].float() * scale,
-                self.offsets[self.labels == one],
-                self.settings,
-            )
+            fit_boxes(pooled[labels == one].float() * scale, offsets[labels == one], self.settings)
             for one in mine
         ]
-        shape = (-1, 4, self.model.num_pooled)
+        weights = np.array([one.weights for one in fitted], np.float32)
         new = gather(
             {
                 "label": np.array(mine, np.int64),
-                "weights": np.array([one.weights for one in fitted], np.float32).reshape(shape),
+                "weights": weights.reshape(len(mine), 4, pooled.shape[1]),
                 "bias": np.array([one.bias for one in fitted], np.float32).reshape(-1, 4),
                 "residual": np.array([one.residual for one in fitted], np.float32),
             }
         )
-        regressors, residuals = self.model.box_regressors, torch.zeros(self.model.num_classes)
-        labels = torch.from_numpy(new["label"])
-        regressors.weights.zero_()
-        regressors.bias.zero_()
-        regressors.weights[labels] = torch.from_numpy(new["weights"]).to(regressors.weights)
-        regressors.bias[labels] = torch.from_numpy(new["bias"]).to(regressors.bias)
+        label, weight, bias, residual = (torch.from_numpy(array) for array in new.values())
+        regressors.weights.zero_()[label] = weight.to(regressors.weights)
+        regressors.bias.zero_()[label] = bias.to(regressors.bias)
         regressors.scale.fill_(scale)
-        residuals[labels] = torch.from_numpy(new["residual"])
-        return residuals
+        return torch.zeros(self.model.num_classes).index_put((label,), residual)
 
 
 class FittedBoxes(NamedTuple):

@@ -71,6 +71,31 @@ class ImageRegions:
         return draw_priorities(seeds_of(self._images)[0], NORMS, keys).argsort()[:NORM_REGIONS]
 
 
+class Rows:
+    """Rows of a tensor that come in parts, joined only where they are asked for.
+
+    Args:
+        none: no rows, of the right shape and type.
+    """
+
+    def __init__(self, none: Tensor) -> None:
+        self.none = none[:0]
+        self._parts = [none]
+
+    def add(self, part: Tensor) -> None:
+        """Rows behind those that are there."""
+        self._parts.append(part)
+
+    @property
+    def joined(self) -> Tensor:
+        """All rows."""
+        self._parts = [torch.cat(self._parts)]
+        return self._parts[0]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+
 class RegionPass(DetectionModule):
     """A stage that passes over the training set `passes` times.
 
@@ -81,17 +106,21 @@ class RegionPass(DetectionModule):
     Args:
         system: the detector: `RCNN(...)` or `SPPNet(...)` with the arguments of the other stages.
         cache: folder of a `RegionFeatures` run; not given: features are computed.
+
+    Attributes:
+        collected: what was found so far by all ranks, in the order of the images. On the CPU, and
+            part of checkpoints, so that a continued run ends with the same bits.
     """
 
     model: RegionClassifier
     passes = 1
-    collected: tuple[str, ...] = ()  # attributes, tensors, that a checkpoint has to have
 
     def __init__(self, system: RegionModule, cache: str | None = None) -> None:
         super().__init__(system.model, system.metric)
         self.automatic_optimization = False
         self.cache_folder = cache
         self.cache: FeatureCache | None = None
+        self.collected: dict[str, Rows] = {}
         self._num_images: int | None = None
 
     @abstractmethod
@@ -150,18 +179,33 @@ class RegionPass(DetectionModule):
         return torch.optim.SGD([self._clock], lr=0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what was collected: a continued run ends with the same bits."""
+        """Add the state of the pass."""
         super().on_save_checkpoint(checkpoint)
-        state = {name: getattr(self, name) for name in self.collected}
-        checkpoint["region_pass"] = {"stage": type(self).__name__, **state}
+        checkpoint["region_pass"] = {"stage": type(self).__name__, **self.pass_state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with what was collected, if the checkpoint is of this stage."""
+        """Go on with the pass, if the checkpoint is of this stage."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint.get("region_pass", {})
         if state.get("stage") == type(self).__name__:
-            for name in self.collected:
-                setattr(self, name, state[name])
+            self.load_pass_state(state)
+
+    def pass_state(self) -> dict[str, Any]:
+        """What a checkpoint has to hold besides the weights, as tensors."""
+        return {name: rows.joined for name, rows in self.collected.items()}
+
+    def load_pass_state(self, state: dict[str, Any]) -> None:
+        """Undo `pass_state`."""
+        self.collected = {name: Rows(state[name]) for name in self.collected}
+
+    def collect(self, found: list[dict[str, Tensor]]) -> None:
+        """Add what this rank has found in each of its images, and what the others have."""
+        arrays = {
+            name: torch.cat([rows.none, *(one[name].to(rows.none) for one in found)]).numpy()
+            for name, rows in self.collected.items()
+        }
+        for name, new in gather(arrays).items():
+            self.collected[name].add(torch.from_numpy(new))
 
     def share_of(self, classes: list[int]) -> list[int]:
         """Those classes whose results this rank computes."""

@@ -1,7 +1,8 @@
 """R-CNN's third stage: a linear SVM per class, trained with hard negative mining.
 
-Source: R-CNN (arXiv:1311.2524, section 2.3 and appendix B), rcnn_train.m. The only file that uses
-scikit-learn, whose LinearSVC is the authors' liblinear.
+Source: R-CNN (arXiv:1311.2524, section 2.3 and appendix B), rcnn_train.m; SPP-net (arXiv:1406.4729,
+section 4.2), spp_train.m. The only file that uses scikit-learn, whose LinearSVC is the authors'
+liblinear.
 """
 
 import hashlib
@@ -15,17 +16,20 @@ from torch import Tensor
 
 from lit_detseg.assignment.regions import svm_negatives
 from lit_detseg.models.heads.linear_svms import NEVER
-from lit_detseg.modules.rcnn import RegionModule
+from lit_detseg.modules.rcnn import RegionModule, SPPNet
 from lit_detseg.modules.rcnn_mining import HardNegatives
-from lit_detseg.modules.rcnn_pass import ImageRegions, RegionPass, feature_scale, gather
+from lit_detseg.modules.rcnn_pass import ImageRegions, RegionPass, Rows, feature_scale, gather
+from lit_detseg.ops.nms import class_nms
 
 
 @dataclass(frozen=True)
 class SVMSettings:
-    """How the SVMs are trained. Defaults: R-CNN and SPP-net, whose programs agree.
+    """How the SVMs are trained. Defaults: R-CNN.
 
     Args:
         negative_iou: a negative overlaps every object of the class by less.
+        negative_nms: of the negatives of one image that overlap by more than this, keep the one
+            with the largest margin; None: keep all.
         penalty: C, of the hinge loss of each example.
         positive_weight: C of positives is so many times as large.
         bias_feature: constant feature; its weight, the bias, is regularised like all others.
@@ -37,6 +41,7 @@ class SVMSettings:
     """
 
     negative_iou: float = 0.3
+    negative_nms: float | None = None
     penalty: float = 0.001
     positive_weight: float = 2.0
     bias_feature: float = 10.0
@@ -47,7 +52,9 @@ class SVMSettings:
     max_iterations: int = 1000
 
 
-PAPER_SVMS = SVMSettings()
+R_CNN_SVMS = SVMSettings()
+# Its program leaves out windows that lie on the same cells instead.
+SPP_NET_SVMS = SVMSettings(negative_nms=0.7)
 
 
 class RegionSVMs(RegionPass):
@@ -70,103 +77,105 @@ class RegionSVMs(RegionPass):
         system: the detector: `RCNN(...)` or `SPPNet(...)` with the arguments of the other stages.
         cache: folder of a `RegionFeatures` run; not given: features are computed, twice those of
             objects and of 200 images.
-        svms: how they are trained.
+        svms: how they are trained; not given: as R-CNN's or SPP-net's.
     """
 
     passes = 2
-    collected = ("positives", "labels", "norms", "scaled", "losses", "trainings")
 
     def __init__(
-        self, system: RegionModule, cache: str | None = None, svms: SVMSettings = PAPER_SVMS
+        self, system: RegionModule, cache: str | None = None, svms: SVMSettings | None = None
     ) -> None:
         super().__init__(system, cache)
-        self.settings = svms
+        of_paper = SPP_NET_SVMS if isinstance(system, SPPNet) else R_CNN_SVMS
+        self.settings = of_paper if svms is None else svms
         classes, features = self.model.svms.weights.shape
-        self.negatives = HardNegatives(classes, features)
-        self.positives = torch.zeros(0, features)
-        self.labels = torch.zeros(0, dtype=torch.int64)
-        self.norms = torch.zeros(0)
-        self.scaled = torch.tensor(False)  # whether the SVMs and positives have their scale
+        self.collected = {
+            "positives": Rows(torch.zeros(0, features)),  # not scaled
+            "labels": Rows(torch.zeros(0, dtype=torch.int64)),
+            "norms": Rows(torch.zeros(0)),
+        }
+        self.negatives = HardNegatives(classes, features)  # scaled
         self.losses = torch.zeros(classes, dtype=torch.float64)
         self.trainings = torch.zeros(classes, dtype=torch.int64)
 
     def look_at(self, images: list[ImageRegions], is_last_step: bool) -> dict[str, float]:
         """Collect positives, then mine negatives."""
         if self.trainer.current_epoch == 0:
-            self._collect(images)
+            self.collect([self._positives_of(image) for image in images])
         else:
-            if not self.scaled:
+            if not self.trainings.any() and not len(self.negatives):
                 self._begin()
             self._mine(images)
             self._train(self._due(is_last_step))
         of_classes = zip(self.class_names, self.losses.tolist(), strict=True)
         return {
             "loss": self.losses.sum().item(),
-            "positives": len(self.positives),
+            "positives": len(self.collected["positives"]),
             "negatives": len(self.negatives),
             "trainings": self.trainings.sum().item(),
             **{f"hinge_{name}": loss for name, loss in of_classes},
         }
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the negatives."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["region_pass"]["negatives"] = self.negatives.state_dict()
+    def pass_state(self) -> dict[str, Any]:
+        """With the negatives."""
+        own = {"losses": self.losses, "trainings": self.trainings}
+        return {**super().pass_state(), **own, "negatives": self.negatives.state_dict()}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the negatives, if the checkpoint is of this stage."""
-        super().on_load_checkpoint(checkpoint)
-        if "negatives" in checkpoint.get("region_pass", {}):
-            self.negatives.load_state_dict(checkpoint["region_pass"]["negatives"])
+    def load_pass_state(self, state: dict[str, Any]) -> None:
+        """Undo `pass_state`."""
+        super().load_pass_state(state)
+        self.losses, self.trainings = state["losses"], state["trainings"]
+        self.negatives.load_state_dict(state["negatives"])
 
-    def _collect(self, images: list[ImageRegions]) -> None:
+    def _positives_of(self, image: ImageRegions) -> dict[str, Tensor]:
         """Features of the objects, and norms of some regions."""
-        found = {
-            "positives": [self.positives[:0]],
-            "labels": [self.labels[:0]],
-            "norms": [self.norms[:0]],
+        objects = len(image.objects.labels)
+        places = torch.arange(objects, device=image.boxes.device)
+        features = self._features(image, torch.cat([places, image.norm_places()]))
+        return {
+            "positives": features[:objects],
+            "labels": image.objects.labels,
+            "norms": features[objects:].norm(dim=1),
         }
-        for image in images:
-            objects = len(image.objects.labels)
-            places = torch.arange(objects, device=image.boxes.device)
-            features = self._features(image, torch.cat([places, image.norm_places()])).cpu()
-            found["positives"].append(features[:objects])
-            found["labels"].append(image.objects.labels.cpu())
-            found["norms"].append(features[objects:].norm(dim=1))
-        of_all = gather({name: torch.cat(parts).numpy() for name, parts in found.items()})
-        for name, new in of_all.items():
-            setattr(self, name, torch.cat([getattr(self, name), torch.from_numpy(new)]))
 
     def _begin(self) -> None:
         """Scale features to their mean norm; give classes without objects up."""
         svms = self.model.svms
-        svms.scale.fill_(feature_scale(self.norms))
-        self.positives = self.positives * svms.scale.cpu()
-        self.scaled = torch.tensor(True)
+        svms.scale.fill_(feature_scale(self.collected["norms"].joined))
         svms.weights.zero_()
         svms.bias.copy_(torch.where(self._has_objects, 0.0, NEVER))
 
     @property
     def _has_objects(self) -> Tensor:
-        return torch.bincount(self.labels, minlength=self.model.num_classes) > 0
+        labels = self.collected["labels"].joined
+        return torch.bincount(labels, minlength=self.model.num_classes) > 0
 
     def _mine(self, images: list[ImageRegions]) -> None:
         """Add the negatives of this step that the SVMs do not clearly reject."""
+        nothing = HardNegatives(*self.model.svms.weights.shape).state_dict()
+        found = [nothing, *(self._hard_negatives_of(image) for image in images)]
+        names = ("features", "keys", "of_class")
+        arrays = {name: torch.cat([one[name] for one in found]).numpy() for name in names}
+        self.negatives.add(*(torch.from_numpy(array) for array in gather(arrays).values()))
+
+    def _hard_negatives_of(self, image: ImageRegions) -> dict[str, Tensor]:
         svms, settings = self.model.svms, self.settings
-        nothing = HardNegatives(*svms.weights.shape).state_dict()
-        found = {name: [nothing[name]] for name in ("features", "keys", "of_class")}
-        for image in images:
-            features = self._features(image)
-            hard = (svms(features) > settings.hard_margin) & self._has_objects.to(features.device)
-            hard &= svm_negatives(
-                image.boxes, image.objects, self.model.num_classes, settings.negative_iou
-            )
-            rows = hard.any(dim=1).nonzero().squeeze(1)
-            found["features"].append((features[rows] * svms.scale).cpu())
-            found["keys"].append(_image_key(image.image_id) + rows.cpu())
-            found["of_class"].append(hard[rows].cpu())
-        of_all = gather({name: torch.cat(parts).numpy() for name, parts in found.items()})
-        self.negatives.add(**{name: torch.from_numpy(new) for name, new in of_all.items()})
+        features = self._features(image)
+        margins = svms(features)
+        hard = (margins > settings.hard_margin) & self._has_objects.to(margins.device)
+        hard &= svm_negatives(
+            image.boxes, image.objects, self.model.num_classes, settings.negative_iou
+        )
+        if settings.negative_nms is not None:
+            rows, labels = pairs = hard.nonzero(as_tuple=True)
+            kept = class_nms(image.boxes[rows], margins[pairs], labels, settings.negative_nms)
+            hard = torch.zeros_like(hard).index_put((rows[kept], labels[kept]), hard.new_tensor(1))
+        rows = hard.any(dim=1).nonzero().squeeze(1)
+        return {
+            "features": (features[rows] * svms.scale).cpu(),
+            "keys": _image_key(image.image_id) + rows.cpu(),
+            "of_class": hard[rows].cpu(),
+        }
 
     def _due(self, is_last_step: bool) -> list[int]:
         """Classes that are new, have got many negatives, or have their last chance."""
@@ -179,30 +188,30 @@ class RegionSVMs(RegionPass):
         """Train some classes, each on the rank that has it; let go of their easy negatives."""
         if not labels:
             return
-        mine = self.share_of(labels)
-        fitted = [
-            fit_svm(self.positives[self.labels == label], self.negatives.of(label), self.settings)
-            for label in mine
-        ]
-        svms, features = self.model.svms, self.positives.shape[1]
+        svms, mine = self.model.svms, self.share_of(labels)
+        fitted = [self._fitted(label) for label in mine]
+        weights = np.array([one.weights for one in fitted], np.float32)
         new = gather(
             {
                 "label": np.array(mine, np.int64),
-                "weights": np.array([one.weights for one in fitted], np.float32).reshape(
-                    -1, features
-                ),
+                "weights": weights.reshape(len(mine), svms.weights.shape[1]),
                 "bias": np.array([one.bias for one in fitted], np.float32),
                 "loss": np.array([one.loss for one in fitted], np.float64),
             }
         )
         rows = zip(*(torch.from_numpy(array) for array in new.values()), strict=True)
-        for label, weights, bias, loss in rows:
-            svms.weights[label], svms.bias[label] = weights.to(svms.weights), bias.to(svms.bias)
+        for label, weight, bias, loss in rows:
+            svms.weights[label], svms.bias[label] = weight.to(svms.weights), bias.to(svms.bias)
             self.losses[label] = loss
             self.trainings[label] += 1
-            margins = self.negatives.of(int(label)) @ weights + bias
+            margins = self.negatives.of(int(label)) @ weight + bias
             self.negatives.settle(int(label), margins < self.settings.easy_margin)
         self.negatives.tidy()
+
+    def _fitted(self, label: int) -> "FittedSVM":
+        positives, labels = (self.collected[name].joined for name in ("positives", "labels"))
+        scaled = positives[labels == label] * self.model.svms.scale.cpu()
+        return fit_svm(scaled, self.negatives.of(label), self.settings)
 
     def _features(self, image: ImageRegions, places: Tensor | None = None) -> Tensor:
         """fc7 (P, num_features), float32, not scaled."""
@@ -220,7 +229,7 @@ class FittedSVM(NamedTuple):
 def fit_svm(
     positives: Float[Tensor, "positives features"],
     negatives: Float[Tensor, "negatives features"],
-    settings: SVMSettings = PAPER_SVMS,
+    settings: SVMSettings = R_CNN_SVMS,
 ) -> FittedSVM:
     """The w and b that minimise |w|^2 / 2 + (b / B)^2 / 2 + sum of C max(0, 1 - y (w x + b)).
 

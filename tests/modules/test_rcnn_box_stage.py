@@ -85,7 +85,7 @@ def test_each_class_learns_from_its_own_pairs(shards, tmp_path):
         np.testing.assert_allclose(regressors.bias[label], expected.bias, atol=1e-5)
         residual = trainer.callback_metrics[f"train/residual_{name}"]
         assert residual.item() == pytest.approx(expected.residual, rel=1e-4)
-        norms = stage.norms.double().mean().item()
+        norms = stage.collected["norms"].joined.double().mean().item()
         assert regressors.scale.item() == pytest.approx(20 / norms)
 
 
@@ -115,9 +115,9 @@ def test_a_stopped_stage_ends_with_the_same_bits(shards, tmp_path, stop):
     newest = newest_valid_checkpoint(run / "checkpoints")
     one_pass(continued, region_data(shards), run, ckpt_path=newest)
 
-    assert whole.pooled.dtype == torch.float16  # as cached
-    for name in whole.collected:
-        assert getattr(whole, name).equal(getattr(continued, name)), name
+    assert whole.pass_state()["pooled"].dtype == torch.float16  # as cached
+    for name, value in whole.pass_state().items():
+        assert value.equal(continued.pass_state()[name]), name
     for name, value in whole.state_dict().items():
         assert value.equal(continued.state_dict()[name]), name
 

@@ -1,13 +1,11 @@
 """Passes over the training set: every image once, as it is, counted like training."""
 
-from typing import ClassVar
-
 import pytest
 import torch
 
 from lit_detseg.data.sampling import RepeatFactor
 from lit_detseg.data.transforms import RandomHorizontalFlip, ResizeShortestSide
-from lit_detseg.modules.rcnn_pass import RegionPass, feature_scale
+from lit_detseg.modules.rcnn_pass import RegionPass, Rows, feature_scale
 from lit_detseg.runs.checkpoints import load_checkpoint, newest_valid_checkpoint
 from lit_detseg.structures import UserError
 from tests.callbacks.tiny import StoppedError
@@ -18,11 +16,10 @@ class Counting(RegionPass):
     """Notes what it sees, and sums one number."""
 
     passes = 2
-    collected: ClassVar = ("total",)
 
     def __init__(self, stop=None):
         super().__init__(tiny_rcnn_module())
-        self.total = torch.zeros(())
+        self.collected = {"positions": Rows(torch.zeros(0, dtype=torch.int64))}
         self.seen, self.last = [], []
         self.stop = stop
 
@@ -31,8 +28,8 @@ class Counting(RegionPass):
             raise StoppedError
         self.seen.append([image.image_id for image in images])
         self.last.append(is_last_step)
-        self.total += len(images)
-        return {"loss": self.total.item()}
+        self.collect([{"positions": torch.tensor([image.position])} for image in images])
+        return {"loss": len(self.collected["positions"])}
 
 
 def test_every_image_is_seen_once_in_each_pass(shards, tmp_path):
@@ -66,7 +63,7 @@ def test_a_stopped_pass_goes_on_where_it_was(shards, tmp_path, stop):
     stage = Counting()
     one_pass(stage, region_data(shards), tmp_path, ckpt_path=newest)
 
-    assert stage.total == 44
+    assert stage.collected["positions"].joined.tolist() == [*range(22), *range(22)]
     assert len(stage.seen) == 12 - stop
     assert stage.last[-1]
 
@@ -143,3 +140,13 @@ def test_features_are_scaled_to_a_mean_norm_of_20():
 def test_without_features_there_is_no_scale(norms):
     with pytest.raises(UserError, match="no features, or they are all zero"):
         feature_scale(norms)
+
+
+def test_rows_are_joined_in_the_order_in_which_they_came():
+    rows = Rows(torch.zeros(0, 2, dtype=torch.float16))
+    rows.add(torch.ones(1, 2).half())
+    rows.add(torch.zeros(2, 2).half())
+    assert len(rows) == 3
+    assert rows.joined.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert rows.none.shape == (0, 2)
+    assert rows.joined.dtype == rows.none.dtype == torch.float16

@@ -1,17 +1,19 @@
 """SVMs: liblinear's objective, hard negative mining against all negatives at once, resuming."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.svm import LinearSVC
+from torchvision.ops import box_iou
 
 from lit_detseg.assignment.matching import Objects
 from lit_detseg.assignment.regions import svm_negatives
 from lit_detseg.models.heads.linear_svms import NEVER
 from lit_detseg.modules import RegionFeatures, RegionSVMs
-from lit_detseg.modules.rcnn_stages import SVMSettings, fit_svm
+from lit_detseg.modules.rcnn_stages import SPP_NET_SVMS, SVMSettings, _image_key, fit_svm
 from lit_detseg.runs.checkpoints import newest_valid_checkpoint
 from lit_detseg.structures import UserError
 from tests.callbacks.tiny import Diary, StoppedError
@@ -157,9 +159,9 @@ def test_only_what_is_hard_comes_later_and_what_is_easy_goes(shards, tmp_path):
 
 
 def state_of(stage):
-    negatives = {f"negatives.{n}": v for n, v in stage.negatives.state_dict().items()}
-    collected = {name: getattr(stage, name) for name in stage.collected}
-    return {**stage.state_dict(), **negatives, **collected}
+    state = stage.pass_state()
+    negatives = {f"negatives.{name}": value for name, value in state.pop("negatives").items()}
+    return {**stage.state_dict(), **negatives, **state}
 
 
 @pytest.mark.parametrize("stop", [3, 6, 8, 11])
@@ -219,11 +221,23 @@ def test_svms_that_were_there_before_are_forgotten(shards, tmp_path):
     assert second.model.svms.weights.equal(first.model.svms.weights)
 
 
-def test_spp_net_s_are_trained_alike(shards, tmp_path):
-    stage = RegionSVMs(tiny_spp_net_module())
-    one_pass(stage, region_data(shards), tmp_path)
-    assert stage.model.svms.are_fitted
-    assert (stage.trainings > 0).all()
+def test_spp_net_s_negatives_do_not_overlap_much(shards, tmp_path):
+    stage = Noting(tiny_spp_net_module(), svms=replace(SPP_NET_SVMS, easy_margin=-math.inf))
+    assert stage.settings.negative_nms == 0.7
+    assert RegionSVMs(tiny_spp_net_module()).settings == SPP_NET_SVMS
+    assert RegionSVMs(tiny_rcnn_module()).settings == SVMSettings()
+    data = region_data(shards, batch=1, step=4)
+    with pytest.raises(StoppedError):
+        one_pass(stage, data, tmp_path, Diary(stop=22 + 1))
+    (image,) = stage.images
+    every = svm_negatives(image.boxes, image.objects, 3)
+    places = (stage.negatives.keys - _image_key(image.image_id)).tolist()
+    for label in range(3):
+        kept = image.boxes[places][stage.negatives.of_class[:, label]]
+        overlap = box_iou(kept, kept).fill_diagonal_(0)
+        assert overlap.max() <= 0.7
+        # And what is not kept overlaps something that is.
+        assert (box_iou(image.boxes[every[:, label]], kept).max(dim=1).values > 0.7).all()
 
 
 def test_features_that_are_all_zero_are_refused(shards, tmp_path):
