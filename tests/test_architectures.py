@@ -17,6 +17,8 @@ from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.detectors.rcnn import RCNNDetector
+from lit_detseg.models.detectors.spp_net import SPPNetDetector
 from tests.tiny_detection import (
     make_images,
     make_target,
@@ -24,6 +26,8 @@ from tests.tiny_detection import (
     tiny_faster_rcnn,
     tiny_fcis,
     tiny_mask_rcnn,
+    tiny_rcnn,
+    tiny_spp_net,
 )
 
 DETECTORS: dict[type[Detector], Callable[[], Detector]] = {
@@ -31,6 +35,8 @@ DETECTORS: dict[type[Detector], Callable[[], Detector]] = {
     FasterRCNNDetector: tiny_faster_rcnn,
     FCISDetector: tiny_fcis,
     MaskRCNNDetector: tiny_mask_rcnn,
+    RCNNDetector: tiny_rcnn,
+    SPPNetDetector: tiny_spp_net,
 }
 NUM_CLASSES = 3  # of them all
 

@@ -6,16 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lit_detseg.models.backbones.backbone import Backbone
+from lit_detseg.models.backbones.backbone import Backbone, HeadLayers
+from lit_detseg.models.backbones.fully_connected import fc6_fc7
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.detectors.rcnn import RCNNDetector
+from lit_detseg.models.detectors.spp_net import SPPNetDetector
 from lit_detseg.models.fcis_settings import FCISDetectionSettings, FCISRoISettings
 from lit_detseg.models.fcis_stage import FCISStage
 from lit_detseg.models.mask_stage import MaskSettings, MaskStage
 from lit_detseg.models.normalization import PixelStatistics
 from lit_detseg.models.proposals import AnchorSettings, ProposalSettings, RegionProposalNetwork
+from lit_detseg.models.region_network import Crops, RegionNetwork
 from lit_detseg.models.roi_stage import RoIStage
 from lit_detseg.ops.masks import pack_masks
 from lit_detseg.structures import BoxTarget, Images, InstanceMasks
@@ -105,6 +109,28 @@ def tiny_fcis(
         tiny_rpn(backbone, anchors=AnchorSettings(sizes=((16.0, 32.0),)), proposals=FEW_PROPOSALS),
         FCISStage.over(backbone, num_classes, rois, answered),
     )
+
+
+def tiny_region_network() -> RegionNetwork:
+    """Crops of 24 pixels to 32 numbers; the same each time."""
+    torch.manual_seed(0)
+    head = HeadLayers(nn.Identity(), fc6_fc7(8 * 2 * 2, 32), 32, bins=2, trunk_channels=8)
+    return RegionNetwork(
+        TinyBackbone(), nn.AdaptiveMaxPool2d(2), 8 * 2 * 2, head, Crops(24, context=2)
+    )
+
+
+def tiny_rcnn(num_classes: int = 3, **settings: Any) -> RCNNDetector:
+    """An R-CNN of a few thousand parameters; the same each time."""
+    return RCNNDetector(tiny_region_network(), num_classes, **settings)
+
+
+def tiny_spp_net(num_classes: int = 3, **settings: Any) -> SPPNetDetector:
+    """An SPP-net of a few thousand parameters; the same each time."""
+    torch.manual_seed(0)
+    settings = {"scales": (48, 64), "levels": (2, 1), "first_middle": 4.0, **settings}
+    layers = fc6_fc7(8 * 5, 32)
+    return SPPNetDetector(TinyBackbone(), num_classes, layers, 32, **settings)
 
 
 def box_masks(boxes: list[list[float]]) -> InstanceMasks:

@@ -245,11 +245,19 @@ class RoIStage(nn.Module):
         scores = logits.softmax(dim=1)[:, 1:]
         offsets = (offsets * self.offset_std + self.offset_mean)[:, 1:]
         boxes = clip_boxes(decode_boxes(offsets, rois[:, None]), image_size)
-        settings = self.detections
-        likely = (scores > settings.min_score) & large_enough(boxes, MIN_SIDE)
-        if settings.max_per_class is not None:
-            likely &= best_of_columns(scores.where(likely, -1.0), settings.max_per_class)
-        labels = likely.nonzero()[:, 1]
-        boxes, scores = boxes[likely], scores[likely]
-        kept = class_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
-        return Detections(boxes[kept], labels[kept], scores[kept])
+        return best_detections(scores, boxes, self.detections)
+
+
+def best_detections(
+    scores: Float[Tensor, "rois classes"],
+    boxes: Float[Tensor, "rois classes 4"],
+    settings: DetectionSettings,
+) -> Detections:
+    """Which pairs of RoI and class are answered, given a probability and a clipped box of each."""
+    likely = (scores > settings.min_score) & large_enough(boxes, MIN_SIDE)
+    if settings.max_per_class is not None:
+        likely &= best_of_columns(scores.where(likely, -1.0), settings.max_per_class)
+    labels = likely.nonzero()[:, 1]
+    boxes, scores = boxes[likely], scores[likely]
+    kept = class_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
+    return Detections(boxes[kept], labels[kept], scores[kept])

@@ -73,12 +73,16 @@ class DetectionModule(LightningModule):
 
     def training_step(self, batch: DetectionBatch, batch_index: int) -> Tensor:
         """Log every named loss and return their sum."""
-        losses = self.model(batch.images, batch.targets)
+        losses = self.compute_losses(batch)
         total = torch.stack(list(losses.values())).sum()
         images = len(batch.targets)
         self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, batch_size=images)
         self.log("train/loss", total, batch_size=images)
         return total
+
+    def compute_losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
+        """Named scalars whose sum is minimised."""
+        return self.model(batch.images, batch.targets)
 
     def validation_step(self, batch: DetectionBatch, batch_index: int) -> Any:
         """Compare detections with ground truth, in original pixels, keyed by image id.
