@@ -61,7 +61,8 @@ def tiny_rpn(backbone: Backbone, **settings: Any) -> RegionProposalNetwork:
     """Three anchors per cell of each map of a `TinyBackbone`."""
     settings.setdefault("proposals", ProposalSettings(min_side=0.0))
     settings.setdefault("anchors", AnchorSettings(sizes=((16.0,), (32.0,))))
-    return RegionProposalNetwork(backbone.out_channels, backbone.strides, 16, **settings)
+    settings.setdefault("hidden_channels", 16)
+    return RegionProposalNetwork(backbone.out_channels, backbone.strides, **settings)
 
 
 def tiny_fast_rcnn(num_classes: int = 3, **settings: Any) -> FastRCNNDetector:

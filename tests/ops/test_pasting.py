@@ -125,3 +125,11 @@ def test_a_box_without_area_has_no_pixels():
 
 def test_the_papers_threshold_and_detectron2s_borders_are_the_default():
     assert Pasting() == Pasting(threshold=0.5, method="continuous")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_autocast_does_not_move_borders(method):
+    probabilities, boxes = random_masks(1)
+    exact = paste_masks(probabilities, boxes, HEIGHT, WIDTH, method=method)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(paste_masks(probabilities, boxes, HEIGHT, WIDTH, method=method), exact)
