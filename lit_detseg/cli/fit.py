@@ -30,12 +30,15 @@ from lit_detseg.cli.classes import (
 )
 from lit_detseg.cli.parser import explain
 from lit_detseg.cli.quiet import quiet_libraries
+from lit_detseg.cli.start_from import check_classes_of_sources, spare_pretrained_file
 from lit_detseg.data.shard_module import ShardDataModule
 from lit_detseg.errors import UserError
+from lit_detseg.metrics.detection_metric import DetectionMetric
 from lit_detseg.runs.checkpoints import AtomicCheckpointIO, newest_valid_checkpoint
 from lit_detseg.runs.directory import RunDirectory
 from lit_detseg.runs.loggers import run_loggers
 from lit_detseg.runs.settings import RunSettings
+from lit_detseg.runs.start_from import Source, find_sources, start_from
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the data module shares the samples itself, exactly
@@ -79,6 +82,7 @@ class DetSegCLI(LightningCLI):
         self.word = arguments[0]
         self.recipe = _recipe_name(arguments)
         self.attempt = 1
+        self.sources: list[Source] = []
         strict = {"allow_abbrev": False, "exit_on_error": False}
         super().__init__(
             model_class=LightningModule,
@@ -144,6 +148,11 @@ class DetSegCLI(LightningCLI):
             if found is not None:
                 check_classes_of_checkpoint(*found, Path(config.ckpt_path))
             fill_from_checkpoint(config.model)
+        elif self.word == "fit":
+            self.sources = find_sources(config.run.start_from)
+            if found is not None:
+                check_classes_of_sources(*found, self.sources)
+            spare_pretrained_file(config.model, self.sources)
         if self.word == "fit" and _is_rank_zero():
             self._start_attempt(config)
 
@@ -208,6 +217,8 @@ class DetSegCLI(LightningCLI):
             rank_zero_info(f"Continuing from {arguments['ckpt_path']}.")
         arguments["weights_only"] = True
         rank_zero_info(_describe(self.model))
+        for sentence in start_from(self.model, self.sources) if self.sources else []:
+            rank_zero_info(sentence)
         self._print_plan()
         self.trainer.fit(**arguments)
         rank_zero_info(f"The run is in {self.run.path}.")
@@ -219,6 +230,11 @@ class DetSegCLI(LightningCLI):
         self.datamodule.trainer = self.trainer  # as `trainer.fit` will; the plan depends on it
         for line in self.datamodule.plan_lines():
             rank_zero_info(line)
+
+    def _main_score(self) -> str:
+        """What tells the best checkpoint when the run does not say."""
+        metric = getattr(self.model, "metric", None)
+        return f"val/{metric.main_score if isinstance(metric, DetectionMetric) else 'map'}"
 
     def _loggers(self, settings: RunSettings) -> list[Logger]:
         if self.word != "fit":
@@ -238,7 +254,7 @@ class DetSegCLI(LightningCLI):
                     self.run,
                     every_n_steps=settings.checkpoint_every,
                     keep_last=settings.keep_checkpoints,
-                    monitor=settings.monitor,
+                    monitor=settings.monitor or self._main_score(),
                 )
             )
         return callbacks

@@ -15,9 +15,11 @@ class DetectionMetric(Metric):
     Attributes:
         class_names: names of the labels, set by the module before the first `update`; the names
             of the per-class results come from here.
+        main_score: the result that tells the best checkpoint.
     """
 
     class_names: Sequence[str] | None = None
+    main_score: str = "map"
 
     @abstractmethod
     def update(self, detections: list[Detections], targets: list[BoxTarget]) -> None:

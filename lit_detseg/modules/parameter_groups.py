@@ -1,19 +1,19 @@
 """Learning rates and weight decay of single parameters, as Caffe's `lr_mult` and `decay_mult`.
 
-    Fast R-CNN (arXiv:1504.08083, section 2.3): biases learn at twice the rate of weights; decayed
-        in the paper, not in its prototxt (`decay_mult: 0`), again in py-faster-rcnn's.
-    Detectron: biases at twice the rate, not decayed.
-    R-CNN: its new layer fc8 learns ten times as fast; FCIS: its new layer conv_new three times.
+Fast R-CNN (arXiv:1504.08083, section 2.3): biases learn at twice the rate of weights; decayed
+    in the paper, not in its prototxt (`decay_mult: 0`), again in py-faster-rcnn's.
+Detectron: biases at twice the rate, not decayed.
+R-CNN: its new layer fc8 learns ten times as fast; FCIS: its new layer conv_new three times.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from lit_detseg.models.parts import holds, nearest_part
 from lit_detseg.structures import UserError
 
 BIAS = "bias"
@@ -110,15 +110,6 @@ def parameter_groups(
     return ParameterGroups(groups, [kind.factor for kind in kinds], _sentence(kinds))
 
 
-def holds(part: str, name: str) -> bool:
-    """Whether a part of a model, given by its dotted name, is or holds what is called `name`.
-
-    >>> holds("rpn.head", "rpn.head.offsets.bias"), holds("rpn.head", "rpn.header.bias")
-    (True, False)
-    """
-    return name == part or name.startswith(f"{part}.")
-
-
 def _factor_of(name: str, lr_factors: Mapping[str, float]) -> float:
     matching = [part for part in lr_factors if holds(part, name)]
     return lr_factors[max(matching, key=len)] if matching else 1.0
@@ -138,19 +129,10 @@ def _check_names(model: nn.Module, names: Iterable[str]) -> None:
     for name in names:
         if any(holds(name, parameter) for parameter in parameters):
             continue
-        parts = sorted({part for parameter in parameters for part in _parts_of(parameter)})
-        close = get_close_matches(name, parts, n=1, cutoff=0)
-        nearest = f' Nearest: "{close[0]}".' if close else ""
         raise UserError(
-            f'lr_factors names "{name}", but {type(model).__name__} has no such part.{nearest} '
-            "Names are dotted, without the leading `model.`."
+            f'lr_factors names "{name}", but {type(model).__name__} has no such part. Nearest: '
+            f'"{nearest_part(name, parameters)}". Names are dotted, without the leading `model.`.'
         )
-
-
-def _parts_of(name: str) -> list[str]:
-    """All that a dotted name stands in, and itself: a, a.b, a.b.c."""
-    words = name.split(".")
-    return [".".join(words[:count]) for count in range(1, len(words) + 1)]
 
 
 def _sentence(kinds: Mapping[_Kind, list[nn.Parameter]]) -> str:

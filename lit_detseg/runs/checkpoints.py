@@ -134,6 +134,20 @@ def stored_label_map(path: Path) -> LabelMap | None:
     return None if stored is None else LabelMap.from_json(stored)
 
 
+def stored_tensor_names(path: Path) -> list[str]:
+    """The names in a checkpoint's `state_dict`, without reading the weights.
+
+    Returns:
+        None of them when it cannot be read: whoever loads it then says why.
+    """
+    try:
+        return list(
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+        )
+    except Exception:  # torch raises whatever a strange file makes it stumble over
+        return []
+
+
 def newest_valid_checkpoint(folder: Path) -> Path | None:
     """The numbered checkpoint of the highest global step that is whole, or None.
 
