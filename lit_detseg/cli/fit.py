@@ -106,6 +106,8 @@ class DetSegCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the `run:` section."""
         parser.add_class_arguments(RunSettings, "run")
+        if self.word == "fit":
+            parser.epilog = "Several recipes in sequence: see `lit-detseg fit --stages --help`."
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; a model that insists on `num_classes` gets it later, from the shards."""

@@ -1,6 +1,5 @@
 """Jobs in parallel processes, answered in order, of which a dying process takes one at most."""
 
-import ctypes
 import multiprocessing
 import signal
 from collections import deque
@@ -11,10 +10,9 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from lit_detseg.data.loading.worker_process import start_worker
+from lit_detseg.runs.processes import end_with_parent
 
 AHEAD = 3  # jobs per process that wait or are done: what bounds the memory
-
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 class Job(Protocol):
@@ -90,6 +88,4 @@ def _start() -> None:
     """Set up a process: it leaves Ctrl-C to its parent, and ends with it."""
     start_worker(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
