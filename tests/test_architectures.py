@@ -16,18 +16,21 @@ from lit_detseg.models.detector import Detector
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.detectors.region_proposals import RegionProposalDetector
 from tests.tiny_detection import (
     make_images,
     make_target,
     tiny_fast_rcnn,
     tiny_faster_rcnn,
     tiny_mask_rcnn,
+    tiny_region_proposals,
 )
 
 DETECTORS: dict[type[Detector], Callable[[], Detector]] = {
     FastRCNNDetector: tiny_fast_rcnn,
     FasterRCNNDetector: tiny_faster_rcnn,
     MaskRCNNDetector: tiny_mask_rcnn,
+    RegionProposalDetector: tiny_region_proposals,
 }
 NUM_CLASSES = 3  # of them all
 

@@ -10,6 +10,7 @@ from lit_detseg.models.backbones.backbone import Backbone
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.detectors.region_proposals import RegionProposalDetector
 from lit_detseg.models.mask_stage import MaskSettings, MaskStage
 from lit_detseg.models.normalization import PixelStatistics
 from lit_detseg.models.proposals import AnchorSettings, ProposalSettings, RegionProposalNetwork
@@ -38,6 +39,13 @@ def tiny_rpn(backbone: Backbone, **settings: Any) -> RegionProposalNetwork:
     settings.setdefault("proposals", ProposalSettings(min_side=0.0))
     settings.setdefault("anchors", AnchorSettings(sizes=((16.0,), (32.0,))))
     return RegionProposalNetwork(backbone.out_channels, backbone.strides, 16, **settings)
+
+
+def tiny_region_proposals() -> RegionProposalDetector:
+    """A region proposal network of a few thousand parameters; the same each time."""
+    torch.manual_seed(0)
+    backbone = TinyBackbone()
+    return RegionProposalDetector(backbone, tiny_rpn(backbone))
 
 
 def tiny_fast_rcnn(num_classes: int = 3, **settings: Any) -> FastRCNNDetector:

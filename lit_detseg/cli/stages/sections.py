@@ -87,7 +87,7 @@ def difference(before: Any, now: Any) -> str | None:
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and values of all that is no mapping, or an empty one."""
-    if not isinstance(value, Mapping) or not value:
+    if not isinstance(value, Mapping) or (name and not value):
         yield name, value
         return
     for key, one in value.items():

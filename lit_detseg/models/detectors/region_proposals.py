@@ -5,11 +5,14 @@ it answers is what steps 2 and 4 train Fast R-CNN on.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lit_detseg.models.backbones.backbone import Backbone
 from lit_detseg.models.detector import Detector
 from lit_detseg.models.proposals import RegionProposalNetwork
+from lit_detseg.models.roi_stage import MIN_SIDE
+from lit_detseg.ops.nms import large_enough
 from lit_detseg.structures import BoxTarget, Detections, Images
 
 
@@ -36,7 +39,13 @@ class RegionProposalDetector(Detector):
         """The proposals: every label is 0, the score is the probability of an object."""
         predictions = self.rpn(self.backbone(images))
         proposals = self.rpn.propose_scored(predictions, images.sizes, training=False)
-        return [
-            Detections(boxes, torch.zeros_like(scores, dtype=torch.int64), scores.sigmoid())
-            for boxes, scores in proposals
-        ]
+        return [_as_detections(boxes, logits) for boxes, logits in proposals]
+
+
+def _as_detections(
+    boxes: Float[Tensor, "proposals 4"], logits: Float[Tensor, " proposals"]
+) -> Detections:
+    """Without what lies outside the image, where `proposals.min_side` lets it through."""
+    inside = large_enough(boxes, MIN_SIDE)
+    scores = logits[inside].sigmoid()
+    return Detections(boxes[inside], torch.zeros_like(scores, dtype=torch.int64), scores)
