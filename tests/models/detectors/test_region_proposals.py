@@ -28,7 +28,7 @@ def test_it_answers_what_faster_rcnn_judges_with_the_probability_of_an_object():
     predictions = whole.rpn(whole.backbone(images))
     proposals = whole.rpn.propose(predictions, images.sizes, training=False)
     for found, boxes, logits in zip(alone(images), proposals, predictions.objectness, strict=True):
-        inside = (boxes[:, :2] < boxes[:, 2:]).all(dim=1)  # the rest lies outside the image
+        inside = (boxes[:, 2:] - boxes[:, :2] >= 0.01).all(dim=1)  # the rest is outside the image
         assert torch.equal(found.boxes, boxes[inside])
         assert not found.labels.any()
         assert found.scores[0] == logits.sigmoid().max()
