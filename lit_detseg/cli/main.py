@@ -20,6 +20,7 @@ WORDS = {
     "verify": ("lit_detseg.cli.verify", "what is wrong with shards, before training"),
     "browse": ("lit_detseg.cli.browse", "a page of images, as stored and as the loss sees them"),
     "plan": ("lit_detseg.cli.plan", "which images each rank reads at each step"),
+    "propose": ("lit_detseg.cli.propose", "region proposals for shards, and their recall"),
     "fit": ("lit_detseg.cli.fit", "train from a recipe or --stages FILE, or continue a run"),
     "validate": ("lit_detseg.cli.fit", "evaluate a checkpoint on the validation shards"),
     "test": ("lit_detseg.cli.fit", "evaluate a checkpoint on the test shards"),

@@ -22,7 +22,8 @@ def images_bar(title: str) -> Iterator[Progress | None]:
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> str:
-            return f"{task.speed:.0f} images/s" if task.speed else ""
+            speed = task.speed or 0.0
+            return f"{speed:.{0 if speed >= 10 else 1}f} images/s" if speed else ""
 
     console = Console(stderr=True)
     if not console.is_terminal:

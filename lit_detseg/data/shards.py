@@ -54,6 +54,9 @@ class ShardReader:
         sizes: (S, 2) height and width of each image.
         class_counts: which classes stand on each image, and how often.
         sha256: identity of each set.
+        locations: folder or URL of each set.
+        shards_per_set: how many of `shards` are of each set.
+        cache: that remote files are read through.
 
     Raises:
         UserError: when a folder is not a shard set, the label maps differ or two sets share a key.
@@ -78,6 +81,9 @@ class ShardReader:
         names = [shown(location) for location in indexes]
         self.label_map = agreed_label_map({shown(p): i.label_map for p, i in indexes.items()})
         self.sha256 = tuple(sha256 for _, sha256 in sets.values())
+        self.locations = tuple(sets)
+        self.shards_per_set = tuple(len(index.shards) for index in indexes.values())
+        self.cache = cache
         self.keys = np.concatenate([np.asarray(i.keys, np.str_) for i in indexes.values()])
         _check_unique(self.keys, names)
         self.shards = tuple(_stored(p, shard) for p, i in indexes.items() for shard in i.shards)

@@ -1,7 +1,8 @@
 """How many objects region proposals find, whatever the class.
 
-Source: `imdb.evaluate_recall` of py-faster-rcnn, after Hosang et al. (arXiv:1502.05082): proposals
-and objects are paired one to one, the pair of largest IoU first.
+An object is found by the first n proposals of its image when one of them overlaps it enough; a
+proposal may find several objects, as in `lit-detseg propose`. (py-faster-rcnn's `evaluate_recall`
+pairs them one to one: where objects crowd together it counts a few less.)
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from lit_detseg.metrics.detection_metric import DetectionMetric
 from lit_detseg.metrics.gathering import gather_arrays, is_distributed
-from lit_detseg.metrics.pairs import NOTHING_FOUND, NOTHING_TRUE, box_iou
 from lit_detseg.structures import BoxTarget, Detections, UserError
 
 
@@ -110,13 +111,11 @@ class ProposalRecall(DetectionMetric):
 
     def _judge(self, found: Detections, target: BoxTarget) -> _Image:
         sought = ~(target.is_crowd | target.is_difficult).cpu()
-        objects = target.original_boxes.detach().cpu().double()[sought].numpy()
-        boxes = found.boxes.detach().cpu().double().numpy()
-        counts = self._no_counts()
-        for row, limit in enumerate(self.limits):
-            ious = iou_of_objects(boxes[:limit], objects)
-            counts[row] = (ious[:, None] >= np.array(self.iou_thresholds)).sum(axis=0)
-        return _Image(len(objects), counts)
+        objects = target.original_boxes.detach().cpu().double()[sought]
+        iou = box_iou(objects, found.boxes.detach().cpu().double()).numpy()
+        best = np.array([iou[:, :limit].max(axis=1, initial=0.0) for limit in self.limits])
+        is_found = best[:, None] >= np.array(self.iou_thresholds)[:, None]  # (L, T, N)
+        return _Image(len(objects), is_found.sum(axis=2))
 
     def _as_arrays(self) -> dict[str, np.ndarray]:
         images = self._images.values()
@@ -134,35 +133,3 @@ class ProposalRecall(DetectionMetric):
     def _forget(self) -> None:
         self._images: dict[str, _Image] = {}
         self.num_images = None
-
-
-def iou_of_objects(proposals: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """With which IoU each object is found when every proposal answers for one object at most.
-
-    >>> boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 8]])
-    >>> iou_of_objects(boxes[:1], boxes), iou_of_objects(boxes, boxes[1:])
-    (array([1., 0.]), array([1.]))
-
-    Args:
-        proposals: (P, 4) XYXY pixels.
-        objects: (N, 4) likewise.
-
-    Returns:
-        (N,) float64, in the order of the objects; 0 for one that is not found.
-    """
-    iou = _iou_matrix(proposals, objects)
-    result = np.zeros(len(objects))
-    for _ in range(min(iou.shape)):
-        proposal, target = np.unravel_index(iou.argmax(), iou.shape)
-        result[target] = iou[proposal, target]
-        iou[proposal], iou[:, target] = -1.0, -1.0
-    return result
-
-
-def _iou_matrix(proposals: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """IoU of every proposal with every object, (P, N) float64."""
-    shapes = [np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1) for b in (proposals, objects)]
-    found, truth = NOTHING_FOUND._replace(shape=shapes[0]), NOTHING_TRUE._replace(shape=shapes[1])
-    truth = truth._replace(is_crowd=np.zeros(len(objects), dtype=bool))
-    detection, target = (part.ravel() for part in np.indices((len(proposals), len(objects))))
-    return box_iou(found, truth, detection, target).reshape(len(proposals), len(objects))

@@ -261,12 +261,12 @@ class RunDirectory:
         )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file in one step: a reader, or a crash, sees the old one or the new one."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

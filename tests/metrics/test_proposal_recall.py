@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_detseg.errors import UserError
-from lit_detseg.metrics.proposal_recall import ProposalRecall, iou_of_objects
+from lit_detseg.metrics.proposal_recall import ProposalRecall
 from tests.metrics.drawn import DrawnImage, image_sets, random_images, update
 from tests.metrics.ranks import count_collectives, results_of_ranks
 
@@ -67,18 +67,9 @@ def test_an_image_seen_twice_counts_once():
     assert metric.num_images == 0
 
 
-def test_one_proposal_answers_for_one_object():
-    """Two objects of IoU 0.8 and 0.6 with the only proposal: it finds the nearer one."""
-    proposals = np.array([[0.0, 0, 10, 8]])
-    objects = np.array([[0.0, 0, 10, 8 * 0.6], [0.0, 0, 10, 10]])
-    assert iou_of_objects(proposals, objects) == pytest.approx([0, 0.8])
-
-
-def test_the_best_pair_is_made_first():
-    """The second proposal is the best of both objects; the first one is left for the other."""
-    proposals = np.array([[0.0, 0, 10, 5], [0, 0, 10, 10]])
-    objects = np.array([[0.0, 0, 10, 9], [0, 0, 10, 10]])
-    assert iou_of_objects(proposals, objects) == pytest.approx([5 / 9, 1])
+def test_one_proposal_may_find_several_objects():
+    image = DrawnImage("a", FOUND[:1], [OBJECTS[0], ([0.0, 0, 10, 5], 1, 50.0, False, False)])
+    assert recall(image, limits=[1], iou_thresholds=[0.5]) == {"recall_50_at_1": 1.0}
 
 
 @given(image_sets, st.integers(0, 6))

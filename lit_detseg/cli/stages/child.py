@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
-from lit_detseg.runs.processes import end_with_parent
+from lit_detseg.data.packing.workers import end_with_parent
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ENDING = (signal.SIGTERM, signal.SIGINT)  # SIGUSR1 tells of a time limit: work goes on until then

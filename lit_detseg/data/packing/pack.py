@@ -6,10 +6,8 @@ of workers, parts and attempts. The folder appears under its name only when ever
 the disk.
 """
 
-import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +17,10 @@ from lit_detseg.data.packing.packed_shard import PackedShard, ShardPacker, assem
 from lit_detseg.data.packing.plan import PART_FILE, Part, Plan, read_part, write_part
 from lit_detseg.data.packing.reader import Reader
 from lit_detseg.data.packing.work_folder import WorkFolder, remove_leftovers, work_folder
-from lit_detseg.data.packing.workers import run_tasks
+from lit_detseg.data.packing.workers import Progress, counter, run_tasks
 from lit_detseg.errors import UserError
 from lit_detseg.runs.directory import sync_path
 
-Progress = Callable[[int, int], None]  # images done, images in all
 Say = Callable[[str], None]  # told what the user should know while it runs
 
 
@@ -90,7 +87,7 @@ def pack(
     """
     options = PackOptions(on_error, samples_per_shard, overwrite, workers, progress, say)
     plan = Plan.of(reader, on_error, samples_per_shard)
-    with _full_disk_said(out), work_folder(out, INDEX_FILE, overwrite) as folder:
+    with work_folder(out, INDEX_FILE, overwrite) as folder:
         packed = _pack_shards(reader, folder, range(plan.num_shards), options)
         return finish_set(plan, packed, folder, reader.title)
 
@@ -120,7 +117,7 @@ def pack_part(reader: Reader, out: Path, part: Part, options: PackOptions) -> Sh
             if options.say is not None:
                 options.say(f"{place} is packed already. To pack it again, give --overwrite.")
             return assemble(plan.label_map, before.shards, plan.report(before.shards))
-    with _full_disk_said(place), work_folder(place, PART_FILE, options.overwrite) as folder:
+    with work_folder(place, PART_FILE, options.overwrite) as folder:
         packed = _pack_shards(reader, folder, part.shards(plan.num_shards), options)
         plan.refuse_faults(packed, reader.title)
         folder.keep_only({one.shard.name for one in packed if one.shard is not None})
@@ -167,7 +164,7 @@ def _pack_shards(
             "earlier attempt, and are kept where their input is the same."
         )
     images = sum(len(packer.ranks(number)) for number in numbers)
-    done = _counter(options.progress, images)
+    done = counter(options.progress, images)
     there = run_tasks(packer, numbers, options.workers or _cores(), done)
     anew = found - sum(there.values())
     if anew:
@@ -180,33 +177,6 @@ def _pack_shards(
             "program changes this folder. Run the same command again."
         )
     return [one for one in packed if one is not None]
-
-
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
-    """A function that is told of images just finished, and tells how many are."""
-    finished = 0
-
-    def done(images: int) -> None:
-        nonlocal finished
-        finished += images
-        if progress is not None and images:
-            progress(finished, total)
-
-    return done
-
-
-@contextmanager
-def _full_disk_said(out: Path) -> Iterator[None]:
-    """Turn a full disk into a message: what is finished is kept."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(
-            f"No room for {out} ({error.strerror}). Finished shards are kept in "
-            f"{out.name}.packing: make room and run the same command again to go on."
-        ) from error
 
 
 def _cores() -> int:

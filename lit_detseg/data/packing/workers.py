@@ -1,9 +1,10 @@
-"""Shards to worker processes, one at a time, until all are packed.
+"""Shards, or smaller tasks, to worker processes, one at a time, until all are done.
 
 Workers are forked: they inherit the opened data set as shared memory. Each talks to the process
-that packs through a connection of its own, by which each side also notices the other's death.
+that started it through a connection of its own, by which each side also notices the other's death.
 """
 
+import ctypes
 import gc
 import os
 import pickle
@@ -23,8 +24,10 @@ import cv2
 from lit_detseg.errors import UserError
 
 Done = Callable[[int], None]  # images finished since the last call
+Progress = Callable[[int, int], None]  # images done, images in all
 Task = Callable[[int, Done], bool]
 REPORT_EVERY = 0.1  # seconds
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class _Worker:
     task: int  # what it is at, for messages
 
 
-def run_tasks(task: Task, numbers: Sequence[int], workers: int, done: Done) -> dict[int, bool]:
+def run_tasks(
+    task: Task, numbers: Sequence[int], workers: int, done: Done, noun: str = "shard"
+) -> dict[int, bool]:
     """Run `task(number, done)` for all numbers; the result of each.
 
     Args:
@@ -48,6 +53,7 @@ def run_tasks(task: Task, numbers: Sequence[int], workers: int, done: Done) -> d
         numbers: what to run it for.
         workers: processes; with 1, everything happens in this one.
         done: called in this process.
+        noun: what a number stands for, for messages.
 
     Raises:
         UserError: when a worker dies. What a task raises comes through; all workers are ended.
@@ -55,14 +61,27 @@ def run_tasks(task: Task, numbers: Sequence[int], workers: int, done: Done) -> d
     workers = min(workers, len(numbers))
     if workers <= 1:
         return {number: task(number, done) for number in numbers}
-    return _Crew(task, numbers, done).run(workers)
+    return _Crew(task, numbers, done, noun).run(workers)
+
+
+def counter(progress: Progress | None, total: int) -> Done:
+    """A function that is told of images just finished, and tells how many are."""
+    finished = 0
+
+    def done(images: int) -> None:
+        nonlocal finished
+        finished += images
+        if progress is not None and images:
+            progress(finished, total)
+
+    return done
 
 
 class _Crew:
     """The workers of one run."""
 
-    def __init__(self, task: Task, numbers: Sequence[int], done: Done) -> None:
-        self.task, self.done = task, done
+    def __init__(self, task: Task, numbers: Sequence[int], done: Done, noun: str) -> None:
+        self.task, self.done, self.noun = task, done, noun
         self.waiting = deque(numbers)
         self.workers: dict[Connection, _Worker] = {}
         self.results: dict[int, bool] = {}
@@ -121,16 +140,17 @@ class _Crew:
         code = worker.process.exitcode
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return UserError(
-            f"A packing worker was ended {how} at shard {worker.task}"
+            f"A worker was ended {how} at {self.noun} {worker.task}"
             + (", perhaps for want of memory. " if code == -signal.SIGKILL else ". ")
-            + "Finished shards are kept: run the same command again to go on, with fewer --workers "
-            "if memory was short."
+            + f"Finished {self.noun}s are kept: run the same command again to go on, with fewer "
+            "--workers if memory was short."
         )
 
 
 def _work(task: Task, connection: Connection, inherited: list[Connection]) -> None:
     """The life of a worker; ends when the connection does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that packs
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    end_with_parent()  # it would notice at its next word, which a long computation is far from
     try:
         for other in inherited:  # so that it closes when that process ends
             other.close()
@@ -148,6 +168,13 @@ def _work(task: Task, connection: Connection, inherited: list[Connection]) -> No
         _tell(connection, error)
     finally:
         os._exit(0)  # nothing else of the inherited process is to be tidied up here
+
+
+def end_with_parent() -> None:
+    """Let Linux kill this process as soon as its parent ends, however that happens."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Report:
@@ -174,9 +201,9 @@ def _tell(connection: Connection, error: BaseException) -> None:
     text = "".join(traceback.format_exception(error))
     try:
         if not isinstance(error, UserError):
-            error.add_note(f"In a packing worker:\n{text}")
+            error.add_note(f"In a worker:\n{text}")
         pickle.loads(pickle.dumps(error))
     except Exception:
-        error = RuntimeError(f"In a packing worker:\n{text}")
+        error = RuntimeError(f"In a worker:\n{text}")
     with suppress(OSError):  # when nobody listens any more
         connection.send(error)

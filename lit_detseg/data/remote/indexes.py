@@ -1,9 +1,10 @@
-"""The index of a shard set, from its folder or from a remote store."""
+"""The index of a shard set, from its folder or from a remote store; likewise other small files."""
 
 import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from lit_detseg.data.index import INDEX_FILE, ShardIndex, index_sha256
@@ -20,8 +21,7 @@ def read_index(location: str | Path, cache: ShardCache | None = None) -> tuple[S
     """The index of a shard set, and its SHA-256, the identity of the set.
 
     The index of a remote set is fetched at each call, so that a set that was packed again is
-    noticed. Nothing says what its checksum should be: it is taken when two transfers agree, one of
-    which may be of an earlier call.
+    noticed.
 
     Args:
         location: a folder or URL.
@@ -33,25 +33,47 @@ def read_index(location: str | Path, cache: ShardCache | None = None) -> tuple[S
     if not is_url(location):
         return ShardIndex.read(Path(location)), index_sha256(Path(location))
     url = str(location)
-    cache = ShardCache() if cache is None else cache
-    folder, sha256 = _fetch(url, cache)
+
+    def no_set(reason: str) -> str:
+        return (
+            f"{shown(url)} is not a shard set that can be read: for its {INDEX_FILE}, {reason}. "
+            "Look at the address and the access rights; make a set with `lit-detseg pack ... "
+            "--out DIR` and upload the whole DIR."
+        )
+
+    file, sha256 = fetch_index(join(url, INDEX_FILE), cache, no_set)
     try:
-        return ShardIndex.read(folder), sha256
+        return ShardIndex.read(file.parent), sha256
     except UserError as error:
         raise UserError(f"{shown(url)}: {error}") from error
 
 
-def _fetch(url: str, cache: ShardCache) -> tuple[Path, str]:
-    """A folder in which the index lies, and the index's SHA-256."""
+def fetch_index(
+    url: str, cache: ShardCache | None, refused: Callable[[str], str]
+) -> tuple[Path, str]:
+    """A small remote file, and its SHA-256. It is fetched at each call.
+
+    Nothing says what its checksum should be: it is taken when two transfers agree, one of which may
+    be of an earlier call.
+
+    Args:
+        url: of the file.
+        cache: where it is kept; not given: the default one.
+        refused: given the reason why it cannot be had, the message.
+
+    Raises:
+        UserError: when it cannot be fetched or kept.
+    """
+    cache = ShardCache() if cache is None else cache
     kept = cache.folder / "indexes"
     agreed: list[str] = []
 
     def attempt() -> None:
-        data = _transfer(url, cache)
+        data = _transfer(url, cache, refused)
         sha256 = hashlib.sha256(data).hexdigest()
         if (kept / sha256).is_dir():
             os.utime(kept / sha256)
-        elif _transfer(url, cache) == data:
+        elif _transfer(url, cache, refused) == data:
             _keep(data, kept, sha256)
         else:
             raise TransferError("two transfers brought two different files")
@@ -59,25 +81,21 @@ def _fetch(url: str, cache: ShardCache) -> tuple[Path, str]:
 
     try:
         kept.mkdir(mode=0o700, exist_ok=True)
-        persist(join(url, INDEX_FILE), attempt, cache.retries)
+        persist(url, attempt, cache.retries)
     except OSError as error:
         raise UserError(
-            f"The index of {shown(url)} cannot be kept in {kept} ({error.strerror}). Set "
+            f"The index {shown(url)} cannot be kept in {kept} ({error.strerror}). Set "
             "`--data.cache_dir` to a folder on another disk."
         ) from error
-    return kept / agreed[0], agreed[0]
+    return kept / agreed[0] / INDEX_FILE, agreed[0]
 
 
-def _transfer(url: str, cache: ShardCache) -> bytes:
+def _transfer(url: str, cache: ShardCache, refused: Callable[[str], str]) -> bytes:
     pieces: list[bytes] = []
     try:
-        stream(join(url, INDEX_FILE), pieces.append, cache.retries.timeout, cache.storage_options)
+        stream(url, pieces.append, cache.retries.timeout, cache.storage_options)
     except RefusedError as error:
-        raise UserError(
-            f"{shown(url)} is not a shard set that can be read: for its {INDEX_FILE}, {error}. "
-            "Look at the address and the access rights; make a set with `lit-detseg pack ... "
-            "--out DIR` and upload the whole DIR."
-        ) from error
+        raise UserError(refused(str(error))) from error
     return b"".join(pieces)
 
 

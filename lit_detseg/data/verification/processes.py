@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from lit_detseg.data.loading.worker_process import start_worker
-from lit_detseg.runs.processes import end_with_parent
+from lit_detseg.data.packing.workers import end_with_parent
 
 AHEAD = 3  # jobs per process that wait or are done: what bounds the memory
 

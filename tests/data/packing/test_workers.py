@@ -91,7 +91,7 @@ def test_a_killed_worker_is_one_clear_error():
 
     with pytest.raises(UserError) as error:
         run_tasks(task, range(6), 2, lambda images: None)
-    assert "A packing worker was ended by SIGKILL at shard 2" in str(error.value)
+    assert "A worker was ended by SIGKILL at shard 2" in str(error.value)
     assert "\n" not in str(error.value)
 
 
