@@ -9,7 +9,6 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
@@ -30,6 +29,7 @@ from lit_detseg.cli.classes import (
 )
 from lit_detseg.cli.parser import explain
 from lit_detseg.cli.quiet import quiet_libraries
+from lit_detseg.cli.ranks import is_rank_zero
 from lit_detseg.cli.start_from import check_classes_of_sources, spare_pretrained_file
 from lit_detseg.data.shard_module import ShardDataModule
 from lit_detseg.errors import UserError
@@ -155,7 +155,7 @@ class DetSegCLI(LightningCLI):
             if found is not None:
                 check_classes_of_sources(*found, self.sources)
             spare_pretrained_file(config.model, self.sources)
-        if self.word == "fit" and _is_rank_zero():
+        if self.word == "fit" and is_rank_zero():
             self._start_attempt(config)
 
     def _checkpoint(self, asked: str | None) -> str | None:
@@ -173,7 +173,7 @@ class DetSegCLI(LightningCLI):
             raise UserError(
                 f"`lit-detseg {self.word}` needs weights: add --ckpt_path best, last or a path."
             )
-        if asked is None and _is_rank_zero() and self.run.is_used:
+        if asked is None and is_rank_zero() and self.run.is_used:
             raise UserError(
                 f"{self.run.path} already holds a run. Continue it with --ckpt_path last, "
                 "or start another one with --run.dir DIR."
@@ -273,11 +273,6 @@ def _describe(module: LightningModule) -> str:
     learning = sum(count for count, learns in counts if learns)
     every = sum(count for count, _ in counts)
     return f"{type(module).__name__}: {every:,} parameters, {learning:,} of them learn."
-
-
-def _is_rank_zero() -> bool:
-    """Whether this process is to write, before any process group exists."""
-    return not _get_rank()
 
 
 def _recipe_name(arguments: list[str]) -> str:

@@ -5,5 +5,6 @@ import os
 
 def is_rank_zero() -> bool:
     """Whether this process is the only one, or the first of those that a launcher started."""
-    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK")
-    return rank in (None, "0")
+    # A process that Lightning starts inside of a SLURM task has that task's SLURM_PROCID.
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next(filter(None, ranks), "0") == "0"

@@ -101,21 +101,27 @@ def start_from(module: LightningModule, sources: Sequence[Source]) -> list[str]:
     return _sentences(sources, origin, model)
 
 
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint by its path, or the last one of a run by the run's directory.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if path.is_dir():
+        newest = newest_valid_checkpoint(RunDirectory(path).checkpoints)
+        if newest is None:
+            raise UserError(f"{path} holds no checkpoint: is it the directory of a run?")
+        return newest
+    if not path.is_file():
+        raise UserError(f"There is no {path}. Give a checkpoint, or the directory of a run.")
+    return path
+
+
 def _find_source(text: str) -> Source:
     match = None if Path(text).exists() else PARTS.fullmatch(text)
-    path = Path(text if match is None else match["path"])
-    parts = () if match is None else tuple(match["parts"].split(","))
-    if path.is_dir():
-        checkpoint = newest_valid_checkpoint(RunDirectory(path).checkpoints)
-        if checkpoint is None:
-            raise UserError(f"run.start_from: the run {path} holds no checkpoint yet.")
-        return Source(checkpoint, parts)
-    if not path.is_file():
-        raise UserError(
-            f"run.start_from: there is no {path}. Give a checkpoint or the directory of a run, "
-            "and after a colon the parts that you want of it: runs/a:backbone,rpn."
-        )
-    return Source(path, parts)
+    if match is None:
+        return Source(find_checkpoint(Path(text)))
+    return Source(find_checkpoint(Path(match["path"])), tuple(match["parts"].split(",")))
 
 
 def _short(name: str) -> str:

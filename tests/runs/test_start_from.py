@@ -162,8 +162,8 @@ def test_what_a_whole_run_lacks_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        pytest.param("{}/none.ckpt:backbone", "there is no .*none.ckpt. Give", id="no file"),
-        pytest.param("{}", "holds no checkpoint yet", id="a run without any"),
+        pytest.param("{}/none.ckpt:backbone", "There is no .*none.ckpt. Give", id="no file"),
+        pytest.param("{}", "holds no checkpoint: is it", id="a run without any"),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_built(tmp_path, given, said):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lit_detseg.cli.parser import option_groups
 from lit_detseg.errors import UserError
 
 USAGE = """\
@@ -56,7 +57,7 @@ class Options:
         """
         names = set(stages)
         shared, self.shared = self.shared, []
-        for option in _options(shared):
+        for option in option_groups(shared):
             name, dot, rest = option[0].removeprefix("--").partition(".")
             if dot and name in names:
                 self.of_stage.setdefault(name, []).extend([f"--{rest}", *option[1:]])
@@ -75,7 +76,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
     """
     own: dict[str, str] = {}
     shared: list[str] = []
-    for option in _options(arguments):
+    for option in option_groups(arguments):
         name, equals, value = option[0].partition("=")
         if name in REFUSED:
             raise UserError(f"{name} does not go with --stages. {REFUSED[name]}")
@@ -97,23 +98,3 @@ def asks_for_help(arguments: Sequence[str]) -> bool:
 def command(word: str, arguments: Sequence[str]) -> list[str]:
     """A command line of this very program, as a process of its own."""
     return [sys.executable, "-m", "lit_detseg", word, *arguments]
-
-
-def _options(arguments: Sequence[str]) -> Iterable[list[str]]:
-    """Each option with the values that follow it."""
-    group: list[str] = []
-    for argument in arguments:
-        if argument.startswith("-") and not _is_number(argument) and group:
-            yield group
-            group = []
-        group.append(argument)
-    if group:
-        yield group
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
