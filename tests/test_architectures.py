@@ -74,7 +74,7 @@ def test_every_detector_of_the_package_is_tested_here():
     while waiting:
         subclasses = waiting.pop().__subclasses__()
         waiting += subclasses
-        found |= {c for c in subclasses if c.__module__.startswith("lit_detseg.")}
+        found |= {c for c in subclasses if c.__module__.startswith(detectors.__name__)}
     assert {c for c in found if not isabstract(c)} == set(DETECTORS)
 
 

@@ -108,5 +108,6 @@ def _parameters(class_path: str) -> list[str]:
     """Of a class, and of those that it hands further arguments on to."""
     named: Any = locate(class_path)
     ancestors = inspect.getmro(named) if inspect.isclass(named) else ()
-    written = [one.__init__ for one in ancestors if inspect.isfunction(vars(one).get("__init__"))]
-    return [name for one in written or [named] for name in inspect.signature(one).parameters]
+    constructors = [vars(one).get("__init__") for one in ancestors]
+    written = [one for one in constructors if inspect.isfunction(one)] or [named]
+    return [name for one in written for name in inspect.signature(one).parameters]

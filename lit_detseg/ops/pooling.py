@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import roi_align, roi_pool
 
-RoIPooling = Literal["roi_pool", "roi_align", "roi_align_legacy"]
+RoIPooling = Literal["roi_pool", "roi_warp", "roi_align", "roi_align_legacy"]
 
 
 def pool_rois(
@@ -33,10 +33,12 @@ def pool_rois(
         strides: pixels per cell of each map.
         output_size: bins along each side.
         method: `roi_pool` is Fast R-CNN's: borders rounded to whole cells, maximum of each bin.
-            `roi_align` is Mask R-CNN's: no rounding, mean of bilinear samples, a cell's value
-            stands at its middle. `roi_align_legacy` is the first RoIAlign of Detectron, half a
-            cell off and never smaller than one cell: what torchvision's detectors are trained with.
-        sampling_ratio: samples along each side of a bin, RoIAlign only; 0 takes one per cell.
+            `roi_warp` rounds the borders likewise, and takes the mean of bilinear samples (as
+            Mask R-CNN, table 2c, says of arXiv:1512.04412). `roi_align` is Mask R-CNN's: no
+            rounding, mean of bilinear samples, a cell's value stands at its middle.
+            `roi_align_legacy` is the first RoIAlign of Detectron, half a cell off and never smaller
+            than one cell: what torchvision's detectors are trained with.
+        sampling_ratio: samples along each side of a bin, but for RoI pooling; 0 takes one per cell.
 
     Returns:
         The RoIs of the first image, then of the second...
@@ -61,10 +63,14 @@ def _pool_level(
 ) -> Float[Tensor, "rois channels output_size output_size"]:
     """Pool from one map, in float32: half precision cannot hold the coordinates of a RoI."""
     pixels, size = feature.float(), (output_size, output_size)
+    # Fast R-CNN's RoIs end *at* their last pixel, ours one after it.
+    last = rois.new_tensor([0.0, 0.0, 0.0, 1.0, 1.0])
     if method == "roi_pool":
-        # Fast R-CNN's RoIs end *at* their last pixel, ours one after it.
-        last = rois.new_tensor([0.0, 0.0, 0.0, 1.0, 1.0])
         pooled = roi_pool(pixels, rois - last, size, 1 / stride)
+    elif method == "roi_warp":
+        cells = ((rois - last)[:, 1:] / stride + 0.5).floor()  # half up, as C's round() does
+        whole = torch.cat([rois[:, :1], cells], dim=1) + last
+        pooled = roi_align(pixels, whole, size, 1.0, sampling_ratio, aligned=True)
     else:
         aligned = method == "roi_align"
         pooled = roi_align(pixels, rois, size, 1 / stride, sampling_ratio, aligned)

@@ -1,12 +1,13 @@
-"""What the LightningModule of Faster R-CNN fixes when nothing is said."""
+"""What the LightningModules of the two-stage detectors fix when nothing is said."""
 
 import pytest
 import torch
 
 from lit_detseg.errors import UserError
 from lit_detseg.models.backbones import build_backbone
+from lit_detseg.models.backbones.resnet import ResNetC4
 from lit_detseg.models.proposals import AnchorSettings
-from lit_detseg.modules import FasterRCNN
+from lit_detseg.modules import FasterRCNN, FastRCNN, MaskRCNN
 
 
 def test_one_feature_map_gets_the_paper_s_nine_anchors_and_loss():
@@ -60,3 +61,35 @@ def test_what_cannot_be_is_refused(arguments, said):
         arguments["backbone"] = build_backbone("tiny_fpn")
     with pytest.raises(UserError, match=said):
         FasterRCNN(**arguments)
+
+
+def test_mask_rcnn_on_one_map_is_the_paper_s_c4():
+    """64 RoIs of an image, 300 proposals in use, RoIAlign, five sizes of anchors."""
+    detector = MaskRCNN(num_classes=80, backbone="resnet18_c4").model
+    assert detector.rpn.anchors.sizes == ((32.0, 64.0, 128.0, 256.0, 512.0),)
+    assert detector.rpn.head.objectness.out_channels == 15
+    assert detector.rpn.proposals.after_nms == 300
+    assert detector.roi_stage.rois.num_samples == 64
+    assert detector.roi_stage.rois.pooling == detector.mask_stage.masks.pooling == "roi_align"
+    assert len(detector.mask_stage.head.convs) == 0
+
+
+def test_mask_rcnn_on_a_pyramid_is_the_paper_s_fpn():
+    """512 RoIs of an image, 1000 proposals in use, 14 x 14 bins and four convolutions."""
+    detector = MaskRCNN(num_classes=80, backbone="resnet18_fpn").model
+    assert detector.roi_stage.rois.num_samples == 512
+    assert detector.rpn.proposals.after_nms == 1000
+    assert detector.mask_stage.strides == (4, 8, 16, 32)
+    assert detector.mask_stage.masks.output_size == 14
+    assert detector.mask_stage.head.logits.out_channels == 80
+
+
+def test_fast_rcnn_takes_fc6_and_fc7_of_its_backbone():
+    detector = FastRCNN(num_classes=20, backbone="vgg16").model
+    assert detector.roi_stage.head.class_logits.in_features == 4096
+    assert detector.roi_stage.rois.output_size == 7
+
+
+def test_a_c4_network_of_detectron_is_judged_from_14_x_14_bins():
+    detector = FasterRCNN(num_classes=3, backbone=ResNetC4("resnet18", res5_stride=2)).model
+    assert detector.roi_stage.rois.output_size == 14

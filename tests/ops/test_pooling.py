@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchvision.ops import MultiScaleRoIAlign
 
 from lit_detseg.ops.pooling import pool_rois, roi_level
@@ -33,10 +35,10 @@ def test_roi_align_reads_a_ramp_where_its_samples_are():
     RoI from x = 1 to 3 in two bins of one cell, two samples each: 1.25, 1.75 | 2.25, 2.75.
     The legacy form forgets the half cell.
     """
-    ramp = torch.arange(6.0).expand(6, 6)[None, None]
+    columns = torch.arange(6.0).expand(6, 6)[None, None]
     roi = [torch.tensor([[8.0, 8, 24, 24]])]
-    aligned = pool_rois([ramp], roi, [8], 2, "roi_align", sampling_ratio=2)
-    legacy = pool_rois([ramp], roi, [8], 2, "roi_align_legacy", sampling_ratio=2)
+    aligned = pool_rois([columns], roi, [8], 2, "roi_align", sampling_ratio=2)
+    legacy = pool_rois([columns], roi, [8], 2, "roi_align_legacy", sampling_ratio=2)
     torch.testing.assert_close(aligned[0, 0, 0], torch.tensor([1.0, 2.0]))
     torch.testing.assert_close(legacy[0, 0, 0], torch.tensor([1.5, 2.5]))
 
@@ -79,7 +81,65 @@ def test_torchvision_pools_the_same_from_a_pyramid():
     torch.testing.assert_close(ours, pool(named, rois, [(256, 256)] * 2))
 
 
-@pytest.mark.parametrize("method", ["roi_pool", "roi_align", "roi_align_legacy"])
+def ramp_value(row, column):
+    """A bilinear function of continuous cells; the map holds its values at the cells' middles."""
+    return 3 + 0.5 * column - 0.25 * row + 0.125 * row * column
+
+
+def ramp(side):
+    middles = torch.arange(side) + 0.5
+    return ramp_value(middles[:, None], middles[None])[None, None]
+
+
+@given(
+    corner=st.tuples(st.floats(8, 100), st.floats(8, 100)),
+    size=st.tuples(st.floats(2, 120), st.floats(2, 120)),
+    sampling_ratio=st.integers(0, 3),
+)
+def test_roi_align_integrates_a_bilinear_ramp_exactly(corner, size, sampling_ratio):
+    """The mean of a bilinear function over a bin is its value in the middle of the bin."""
+    (x, y), (width, height) = corner, size
+    roi = [torch.tensor([[x, y, x + width, y + height]])]
+    pooled = pool_rois([ramp(32)], roi, [8], 4, "roi_align", sampling_ratio)
+    middles = (torch.arange(4) + 0.5) / 4
+    rows, columns = (y + middles * height) / 8, (x + middles * width) / 8
+    expected = ramp_value(rows[:, None], columns[None])
+    torch.testing.assert_close(pooled[0, 0], expected, rtol=1e-4, atol=1e-3)
+
+
+def translation_error(method):
+    """How far pooled values are from following a RoI that moves pixel by pixel, at most, in cells.
+
+    On a map whose value is the column, a RoI that moves by d pixels of stride 16 should read d / 16
+    more everywhere.
+    """
+    columns = (torch.arange(16.0) + 0.5).expand(16, 16)[None, None]
+    shifts = torch.arange(16.0)
+    rois = torch.tensor([64.0, 64, 128, 128]) + shifts[:, None] * torch.tensor([1.0, 0, 1, 0])
+    read = pool_rois([columns], [rois], [16], 7, method, sampling_ratio=2)[:, 0, 0]
+    return (read - read[:1] - shifts[:, None] / 16).abs().max().item()
+
+
+def test_roi_align_follows_a_translation_that_roi_pooling_rounds_away():
+    """RoIs of 64 pixels from 64 + d: a border jumps to the next cell when d passes 8 of 16 pixels.
+
+    Just before, at d = 7, RoIWarp still reads what it read at d = 0: 7/16 of a cell too little.
+    """
+    assert translation_error("roi_align") < 1e-5
+    assert translation_error("roi_align_legacy") < 1e-5
+    assert translation_error("roi_warp") == pytest.approx(7 / 16)
+    assert translation_error("roi_pool") == pytest.approx(0.5)
+
+
+def test_roi_warp_rounds_as_roi_pooling_does_and_reads_as_roi_align_does():
+    """RoI (7, 7) .. (24, 24) of section 3.2: cells 0 to 2, here three bins of one cell each."""
+    feature = torch.tensor([[4.0, 1.0, 2.0, 9.0]]).expand(4, 4)[None, None]
+    roi = [torch.tensor([[7.0, 7, 25, 25]])]
+    pooled = pool_rois([feature], roi, [16], 3, "roi_warp", sampling_ratio=1)
+    torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([4.0, 1.0, 2.0]))
+
+
+@pytest.mark.parametrize("method", ["roi_pool", "roi_warp", "roi_align", "roi_align_legacy"])
 def test_no_rois_still_reach_every_map(method):
     features = [torch.ones(1, 2, 8, 8, requires_grad=True), torch.ones(1, 2, 4, 4).requires_grad_()]
     pooled = pool_rois(features, [torch.zeros(0, 4)], [4, 8], 7, method)
@@ -89,8 +149,8 @@ def test_no_rois_still_reach_every_map(method):
 
 
 def test_half_precision_maps_are_pooled_in_float32():
-    ramp = torch.arange(64.0).expand(64, 64)[None, None]
+    columns = torch.arange(64.0).expand(64, 64)[None, None]
     roi = [torch.tensor([[1000.3, 8, 1016.3, 24]])]  # bfloat16 would read 1000 and 1016
-    half = pool_rois([ramp.bfloat16()], roi, [16], 1)
+    half = pool_rois([columns.bfloat16()], roi, [16], 1)
     assert half.dtype == torch.bfloat16
-    torch.testing.assert_close(half, pool_rois([ramp], roi, [16], 1).bfloat16())
+    torch.testing.assert_close(half, pool_rois([columns], roi, [16], 1).bfloat16())

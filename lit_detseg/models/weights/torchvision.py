@@ -1,4 +1,4 @@
-"""ImageNet weights by their torchvision name, from its cache or from the internet."""
+"""Weights by the name that torchvision gives them, from its cache or from the internet."""
 
 import difflib
 import http.client
@@ -32,14 +32,28 @@ def torchvision_weights(network: str, name: str) -> tuple[dict[str, Tensor], Pix
     Raises:
         UserError: when there are no such weights, or they are neither cached nor reachable.
     """
+    values = named_weights(network, name)
+    transforms = _entry(network, name).transforms()
+    mean = tuple(255 * value for value in transforms.mean)
+    std = tuple(255 * value for value in transforms.std)
+    return values, PixelStatistics(mean, std)
+
+
+def named_weights(network: str, name: str) -> dict[str, Tensor]:
+    """The tensors that torchvision calls by a name, of a classifier or a detector.
+
+    Args:
+        network: torchvision's name of the architecture, such as `maskrcnn_resnet50_fpn`.
+        name: as in `torchvision_weights`.
+
+    Raises:
+        UserError: when there are no such weights, or they are neither cached nor reachable.
+    """
     entry = _entry(network, name)
     path = Path(torch.hub.get_dir(), "checkpoints", Path(entry.url).name)
     if not path.exists():
         download(entry.url, path)
-    transforms = entry.transforms()
-    mean = tuple(255 * value for value in transforms.mean)
-    std = tuple(255 * value for value in transforms.std)
-    return read_weights(path), PixelStatistics(mean, std)
+    return read_weights(path)
 
 
 def download(url: str, path: Path) -> None:

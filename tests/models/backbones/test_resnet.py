@@ -6,7 +6,8 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.ops import FrozenBatchNorm2d
 
-from lit_detseg.models.backbones.resnet import ResNetFPN
+from lit_detseg.models.backbones import build_backbone
+from lit_detseg.models.backbones.resnet import ResNetC4, ResNetFPN
 from lit_detseg.structures import Images, UserError
 
 
@@ -104,3 +105,19 @@ def test_resnet50_has_the_papers_channels_and_size():
 
     assert body == 25_557_032 - 2_049_000
     assert laterals == [256, 512, 1024, 2048]
+
+
+def test_c4_ends_with_layer3_and_hands_layer4_to_the_head():
+    """res4 has 256 x 4 channels for bottlenecks, res5 512 x 4."""
+    backbone = build_backbone("resnet50_c4")
+    assert backbone.strides == (16,)
+    assert backbone.out_channels == 1024
+    assert len(backbone.stages) == 3
+    assert backbone.head_layers.num_features == backbone.head_layers.trunk_channels == 2048
+    assert not any("layer4" in name or "trunk" in name for name in backbone.state_dict())
+
+
+def test_layer4_learns_though_all_stages_before_it_are_frozen():
+    backbone = ResNetC4("resnet18", "from_checkpoint", trainable_stages=0)
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert all(parameter.requires_grad for parameter in backbone.head_layers.trunk.parameters())
