@@ -191,5 +191,6 @@ class DetectionModule(LightningModule):
         expected = None if count_images is None else count_images(prefix)
         counted = getattr(self.metric, "num_images", None)
         limit = getattr(self.trainer, f"limit_{prefix}_batches")
-        if limit == 1.0 and None not in (expected, counted) and expected != counted:
+        is_whole = isinstance(limit, float) and limit == 1.0  # an int counts batches
+        if is_whole and None not in (expected, counted) and expected != counted:
             raise RuntimeError(f"Evaluated {counted} images, but the index holds {expected}.")

@@ -34,7 +34,7 @@ from lit_detseg.runs.directory import RunDirectory, write_atomically
 AS_GIVEN = "stage.yaml"  # a stage as its file says, to know whether that has changed
 RECIPE = "recipe.yaml"  # the same with names filled in, for this place and these processes
 PATIENCE = 600.0  # seconds that other ranks wait for rank zero to begin a stage
-RESTARTS_APART = 1000
+FIRST_PORT, LAST_PORT = 1024, 65_535  # that a user may open
 
 
 def main(arguments: list[str]) -> None:
@@ -200,14 +200,17 @@ def _wait_for(path: Path, text: str, foreground: Foreground) -> None:
 
 
 def _rendezvous(stage: Stage) -> dict[str, str]:
-    """Keep what the processes of one stage tell each other apart from that of the next.
+    """Where the processes of a stage meet under torchrun: not where those of the last stage did.
 
-    Under torchrun all of them meet in the launcher's store, which is told by restarts alone.
+    They would meet in the launcher's own store, and find there what the last stage has left. So
+    rank zero's process opens one of its own, on a port that all ranks can work out.
     """
-    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT")
-    if restarts is None:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
         return {}
-    return {"TORCHELASTIC_RESTART_COUNT": f"{int(restarts) * RESTARTS_APART + stage.number}"}
+    port = int(os.environ["MASTER_PORT"]) + stage.number
+    if port > LAST_PORT:
+        port -= LAST_PORT - FIRST_PORT
+    return {"MASTER_PORT": f"{port}", "TORCHELASTIC_USE_AGENT_STORE": "False"}
 
 
 def _say(sentence: str, stream: TextIO | None = None) -> None:
