@@ -6,7 +6,8 @@ from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
 from lit_detseg.data.loading.batches import BatchReader, PackedBatch, unpack_batch
-from lit_detseg.data.loading.loader import PositionedLoader, StepLoader
+from lit_detseg.data.loading.loader import PositionedLoader, StepLoader, loader_options
+from lit_detseg.data.loading.sample_checks import check_keeps_proposals
 from lit_detseg.data.order import (
     DEFAULT_SEED,
     DEFAULT_SHUFFLE_WINDOW,
@@ -56,6 +57,9 @@ class ShardDataModule(LightningDataModule):
         size_divisor: padded height and width are multiples of it.
         train_on_difficult: train on objects that are marked difficult (VOC).
         masks: give the model and the metric the instances' masks.
+        proposals: name of the region proposals (`lit-detseg propose`) to give the model, for all
+            images; each set has its own beside its shards.
+        max_proposals: the first so many of each image; not given: all.
         sampling: how often an epoch shows each image, `RepeatFactor` for example; not given: once.
         group_by_aspect_ratio: show only high or only wide images in each optimiser step, so that
             less is padded.
@@ -87,6 +91,8 @@ class ShardDataModule(LightningDataModule):
         size_divisor: int = 32,
         train_on_difficult: bool = False,
         masks: bool = False,
+        proposals: str | None = None,
+        max_proposals: int | None = None,
         sampling: Sampling | None = None,
         group_by_aspect_ratio: bool = False,
         cache_dir: str | None = None,
@@ -102,6 +108,8 @@ class ShardDataModule(LightningDataModule):
             cache_gb=cache_gb,
             cache_local=cache_local,
             storage_options=storage_options,
+            proposals=proposals,
+            max_proposals=max_proposals,
         )
         self.folders = self.sets.folders
         self.total_batch_size = total_batch_size
@@ -118,6 +126,8 @@ class ShardDataModule(LightningDataModule):
         self.eval_transforms = (
             self.default_eval_transforms() if eval_transforms is None else eval_transforms
         )
+        if proposals is not None:
+            check_keeps_proposals([*self.train_transforms, *self.eval_transforms])
         self.size_divisor = size_divisor
         self.train_on_difficult = train_on_difficult
         self.masks = masks
@@ -147,6 +157,13 @@ class ShardDataModule(LightningDataModule):
     def num_images(self, split: Split) -> int:
         """Images in the sets of a split, including those that an epoch's tail leaves out."""
         return len(self.sets.reader(split))
+
+    def num_proposals(self, split: Split) -> dict[str, int]:
+        """Proposals of each image of a split that the model gets at most, by image id.
+
+        Transforms that cut images leave fewer.
+        """
+        return self.sets.num_proposals(split)
 
     def training_order(self) -> TrainingOrder:
         """Which training image stands where, for the trainer's number of ranks."""
@@ -190,14 +207,7 @@ class ShardDataModule(LightningDataModule):
 
     def train_dataloader(self) -> PositionedLoader:
         """This rank's training batches, from where training stands to the end of the epoch."""
-        batches = BatchReader(
-            self.sets.reader("train"),
-            self.train_transforms,
-            training=True,
-            train_on_difficult=self.train_on_difficult,
-            size_divisor=self.size_divisor,
-            masks=self.masks,
-        )
+        batches = self._batches("train", self.train_transforms, training=True)
         order = self._fetched_ahead("train", self.training_order())
         steps = None if self.trainer is None else self._steps_to_train
         loader = PositionedLoader(batches, order, steps=steps, **self._loader_options())
@@ -248,34 +258,33 @@ class ShardDataModule(LightningDataModule):
         return 1 if self.trainer is None else self.trainer.accumulate_grad_batches
 
     def _eval_loader(self, split: Split) -> StepLoader:
-        reader = self.sets.reader(split)
-        batches = BatchReader(
-            reader, self.eval_transforms, size_divisor=self.size_divisor, masks=self.masks
-        )
+        batches = self._batches(split, self.eval_transforms, training=False)
         as_in_training = max(self.total_batch_size // self._accumulate, 1)
         images = as_in_training if self.eval_batch_size is None else self.eval_batch_size
-        order = self._fetched_ahead(split, EvaluationOrder(len(reader), images))
+        order = self._fetched_ahead(split, EvaluationOrder(self.num_images(split), images))
         loader = StepLoader(batches, order, **self._loader_options())
         self._loaders.append(loader)
         return loader
+
+    def _batches(self, split: Split, transforms: list[Transform], training: bool) -> BatchReader:
+        return BatchReader(
+            self.sets.reader(split),
+            transforms,
+            training,
+            self.train_on_difficult,
+            self.size_divisor,
+            self.masks,
+            self.sets.proposals(split),
+        )
 
     def _fetched_ahead(self, split: Split, order: Order) -> Order:
         read_ahead = self.num_workers * self.prefetch_factor
         return self.sets.fetched_ahead(split, order, self.trainer, read_ahead)
 
     def _loader_options(self) -> dict[str, Any]:
-        # Rank and world size are known here, in the training process; a worker process that is
-        # not forked knows neither.
-        trainer = self.trainer
-        workers = self.num_workers > 0
-        return {
-            "rank": 0 if trainer is None else trainer.global_rank,
-            "ranks": 1 if trainer is None else trainer.world_size,
-            "num_workers": self.num_workers,
-            "prefetch_factor": self.prefetch_factor if workers else None,
-            "persistent_workers": self.persistent_workers and workers,
-            "pin_memory": trainer is not None and trainer.strategy.root_device.type == "cuda",
-        }
+        return loader_options(
+            self.trainer, self.num_workers, self.prefetch_factor, self.persistent_workers
+        )
 
     def _steps_to_train(self) -> range:
         return steps_to_train(self.trainer, self.training_order().steps)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from torch import distributed
 
 from lit_detseg.data.order import Order
+from lit_detseg.data.proposals.reader import ProposalReader
 from lit_detseg.data.remote.cache import ShardCache
 from lit_detseg.data.remote.fetcher import Fetcher
 from lit_detseg.data.remote.urls import as_location, is_url
@@ -32,6 +33,11 @@ class ShardSets:
         folders: of each split; folders or URLs.
         cache: for URLs, see `shard_cache`.
         cache_local: read folders through the cache too.
+        proposals: name of the proposals that are read with the images, if any are.
+        max_proposals: the first so many of each image; not given: all.
+
+    Raises:
+        UserError: when the proposals are limited, but none are asked for.
     """
 
     def __init__(
@@ -39,11 +45,21 @@ class ShardSets:
         folders: Mapping[Split, Sequence[str]],
         cache: ShardCache | None,
         cache_local: bool,
+        proposals: str | None = None,
+        max_proposals: int | None = None,
     ) -> None:
+        if max_proposals is not None and proposals is None:
+            raise UserError(
+                f"max_proposals = {max_proposals}, but no proposals are read: set "
+                "`--data.proposals=NAME` too, or leave both out."
+            )
         self.folders = folders
         self._cache = cache
         self._cache_local = cache_local
+        self._proposals = proposals
+        self._max_proposals = max_proposals
         self._readers: dict[Split, ShardReader] = {}
+        self._proposal_readers: dict[Split, ProposalReader] = {}
         self._fetcher: Fetcher | None = None
 
     def reader(self, split: Split) -> ShardReader:
@@ -59,6 +75,31 @@ class ShardSets:
             self._readers[split] = ShardReader(folders, self._cache, self._cache_local)
         return self._readers[split]
 
+    def proposals(self, split: Split) -> ProposalReader | None:
+        """The proposals of a split's images; None where none were asked for.
+
+        Raises:
+            UserError: when a set has none of that name, or they are of other shards.
+        """
+        if self._proposals is None:
+            return None
+        if split not in self._proposal_readers:
+            self._proposal_readers[split] = ProposalReader(
+                self.reader(split), self._proposals, self._max_proposals
+            )
+        return self._proposal_readers[split]
+
+    def num_proposals(self, split: Split) -> dict[str, int]:
+        """How many proposals of each image of a split are read, by the image's key.
+
+        Raises:
+            UserError: as `proposals`, and when none were asked for.
+        """
+        proposals = self.proposals(split)
+        if proposals is None:
+            raise UserError("No proposals are read: set `--data.proposals=NAME`.")
+        return dict(zip(self.reader(split).keys.tolist(), proposals.counts.tolist(), strict=True))
+
     def label_map(self, word: str | None) -> LabelMap:
         """The classes that the sets of a word have in common; of all sets, without a word.
 
@@ -73,21 +114,24 @@ class ShardSets:
 
     def require_room(self, split: Split, shuffle_window: int) -> None:
         """Refuse a cache that would fetch the same training shards again and again."""
-        needed = self.reader(split).remote_bytes(WINDOWS_IN_CACHE * shuffle_window)
+        shards, proposals = WINDOWS_IN_CACHE * shuffle_window, self.proposals(split)
+        needed = self.reader(split).remote_bytes(shards)
+        needed += 0 if proposals is None else proposals.remote_bytes(shards)
         if needed and self._cache is not None:
             what = f"The largest {WINDOWS_IN_CACHE} x {shuffle_window} shards of data.{split}"
             self._cache.require(needed, what)
 
     def require_agreement(self, word: str | None) -> None:
-        """Find out whether all ranks have read the same indexes, when there are several ranks.
+        """Read the indexes of a word's sets; find out whether all ranks have read the same ones.
 
         Raises:
-            UserError: on every rank, when a set was replaced while the run started.
+            UserError: when a set or its proposals cannot be read; on every rank, when one was
+                replaced while the run started.
         """
+        splits = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
+        mine = {split: self._identity(split) for split in splits}
         if not (distributed.is_available() and distributed.is_initialized()):
             return
-        splits = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
-        mine = {split: self.reader(split).sha256 for split in splits}
         of_ranks: list[Any] = [None] * distributed.get_world_size()
         distributed.all_gather_object(of_ranks, mine)
         for split in splits:
@@ -96,6 +140,11 @@ class ShardSets:
                     f"The ranks have read different indexes of data.{split}: the set was replaced "
                     "while the run started, or nodes see different folders. Start it again."
                 )
+
+    def _identity(self, split: Split) -> tuple[str, ...]:
+        """Of the split's sets, and of their proposals."""
+        proposals = self.proposals(split)
+        return self.reader(split).sha256 + (() if proposals is None else proposals.sha256)
 
     def fetched_ahead(self, split: Split, order: Order, trainer: Any, read_ahead: int) -> Order:
         """The same order; where shards are remote, one process per node fetches them ahead of it.
@@ -115,7 +164,11 @@ class ShardSets:
         if self._fetcher is None:
             self._fetcher = Fetcher(self._cache)
         ranks = 1 if trainer is None else trainer.world_size
-        return self._fetcher.follow(self.reader(split), order, ranks_here, ranks, read_ahead)
+        proposals = self.proposals(split)
+        companions = () if proposals is None else proposals.files
+        return self._fetcher.follow(
+            self.reader(split), order, ranks_here, ranks, read_ahead, companions
+        )
 
     def close(self) -> None:
         """End the process that fetches ahead."""
@@ -125,13 +178,19 @@ class ShardSets:
 
 
 def shard_sets(
-    given: Mapping[Split, str | list[str] | None], cache_local: bool = False, **cache_options: Any
+    given: Mapping[Split, str | list[str] | None],
+    cache_local: bool = False,
+    proposals: str | None = None,
+    max_proposals: int | None = None,
+    **cache_options: Any,
 ) -> ShardSets:
     """The sets of all splits.
 
     Args:
         given: of each split nothing, a folder or URL, or several.
         cache_local: read folders through the cache too.
+        proposals: as in `ShardSets`.
+        max_proposals: likewise.
         cache_options: of `shard_cache`.
     """
     folders = {
@@ -139,9 +198,8 @@ def shard_sets(
         for split, names in given.items()
     }
     every = [folder for of_split in folders.values() for folder in of_split]
-    return ShardSets(
-        folders, shard_cache(every, cache_local=cache_local, **cache_options), cache_local
-    )
+    cache = shard_cache(every, cache_local=cache_local, **cache_options)
+    return ShardSets(folders, cache, cache_local, proposals, max_proposals)
 
 
 def shard_cache(

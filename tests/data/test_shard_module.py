@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule, Trainer
+from torchvision.transforms import v2
 
 from lit_detseg.data import CocoDataModule, ShapesDataModule, ShardDataModule, VOCDataModule
 from lit_detseg.data.records import Object
@@ -20,6 +21,7 @@ from lit_detseg.data.transforms import (
 from lit_detseg.structures import LabelMap, UserError
 from tests.conftest import REPOSITORY
 from tests.data.diary import IMAGES, STEPS, WORKERS, Diary, data, expected, fit
+from tests.data.proposals.sets import write_numbered_proposals
 from tests.data.shard_sets import raw_sample, write_numbered, write_shards
 
 CONFIGS = sorted((REPOSITORY / "configs/data").glob("*.yaml"))
@@ -214,3 +216,63 @@ def test_the_plan_says_what_an_epoch_reads(folder):
     assert "ranks 1, each reads 4 images of a step" in lines
     assert "tail 1 left out of each epoch, others every time" in lines
     assert "validation 21 images, each of them once" in lines
+
+
+@pytest.fixture
+def proposed(tmp_path):
+    """Two sets with proposals, and how many each image has."""
+    counts = [3, 0, 1, 2, 5, 0], [1, 0, 2]
+    first = write_numbered_proposals(tmp_path / "first", counts[0])
+    second = write_numbered_proposals(tmp_path / "second", counts[1], prefix="b", first=50)
+    return [str(first), str(second)], [*counts[0], *counts[1]]
+
+
+class Proposed(Diary):
+    """Writes down how many proposals each image came with."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.evaluated_with = {}, {}
+
+    def training_step(self, batch, batch_index):
+        self.seen |= self.counts(batch)
+        return super().training_step(batch, batch_index)
+
+    def validation_step(self, batch, batch_index):
+        self.evaluated_with |= self.counts(batch)
+
+    def counts(self, batch):
+        pairs = zip(batch.targets, batch.images.proposals, strict=True)
+        return {target.image_id: len(rows) for target, rows in pairs}
+
+
+@pytest.mark.parametrize("workers", WORKERS[:2])
+def test_the_model_gets_the_proposals_of_every_set(proposed, workers):
+    folders, counts = proposed
+    options = {"proposals": "numbered", "max_proposals": 2, **workers}
+    data_module = ShardDataModule(folders, val=folders, total_batch_size=3, **options)
+
+    module = fit(Proposed(), data_module, max_epochs=1)
+
+    expected = {f"{number:04d}": min(count, 2) for number, count in enumerate(counts[:6])}
+    expected |= {f"b{number:04d}": min(count, 2) for number, count in enumerate(counts[6:])}
+    assert module.seen == module.evaluated_with == expected
+    assert data_module.num_proposals("train") == data_module.num_proposals("val") == expected
+
+
+def test_proposals_that_are_not_there_are_named_before_training(proposed):
+    folders, _ = proposed
+    with pytest.raises(UserError, match=r"no proposals 'rpn' beside .*first .there: numbered."):
+        ShardDataModule(folders, proposals="rpn").setup("fit")
+    with pytest.raises(UserError, match="No proposals are read: set `--data.proposals=NAME`"):
+        ShardDataModule(folders).num_proposals("train")
+    with pytest.raises(UserError, match="max_proposals = 5, but no proposals are read"):
+        ShardDataModule(folders, max_proposals=5)
+
+
+@pytest.mark.parametrize("which", ["train_transforms", "eval_transforms"])
+def test_transforms_that_lose_proposals_are_refused_at_once(which):
+    transforms = {which: [TorchvisionTransform(v2.RandomHorizontalFlip())]}
+    with pytest.raises(UserError, match="through TorchvisionTransform"):
+        ShardDataModule(proposals="grid", **transforms)
+    ShardDataModule(**transforms)

@@ -1,8 +1,8 @@
 """From the slots of a step to a batch, packed for the way from a loader worker to the device.
 
-A batch of B images crosses the PCIe bus as five tensors, whatever the number of objects; the one
-tensor per image and field that models like is cut from them afterwards. Masks, void regions and
-all that metrics read stay arrays on the CPU.
+A batch of B images crosses the PCIe bus as five tensors (six with proposals), whatever the number
+of objects; the one tensor per image and field that models like is cut from them afterwards. Masks,
+void regions and all that metrics read stay arrays on the CPU.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lit_detseg.data.loading.proposals import PackedProposals, pack_proposals, split_proposals
+from lit_detseg.data.loading.sample_checks import (
+    check_evaluated,
+    check_keeps_proposals,
+    check_lengths,
+)
 from lit_detseg.data.order import Slots
+from lit_detseg.data.proposals.reader import ProposalReader
 from lit_detseg.data.records import Object, Record
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.data.transforms.base import Sample, Transform, apply, inside_canvas
 from lit_detseg.ops.masks import pack_masks, split_masks
-from lit_detseg.structures import BoxTarget, DetectionBatch, Images, InstanceMasks, UserError
-
-PLACED_WITHIN = 1.0  # pixels; torchvision's boxes are rounded its own way
+from lit_detseg.structures import BoxTarget, DetectionBatch, Images, InstanceMasks
 
 
 class Annotations(NamedTuple):
@@ -53,6 +58,7 @@ class PackedBatch(NamedTuple):
     seeds: Tensor | None  # (B,) int64; training only
     annotations: Annotations
     masks: InstanceMasks | None = None  # of the O objects, where masks were asked for
+    proposals: PackedProposals | None = None  # where they were asked for
 
 
 class BatchReader(Dataset[PackedBatch]):
@@ -66,6 +72,10 @@ class BatchReader(Dataset[PackedBatch]):
         train_on_difficult: keep the difficult ones in training too.
         size_divisor: pad height and width up to a multiple of it.
         masks: read the instance masks too; otherwise they are skipped.
+        proposals: where the proposals of the reader's images come from, if they are wanted.
+
+    Raises:
+        UserError: when proposals are wanted and a transform loses them.
     """
 
     def __init__(
@@ -76,13 +86,17 @@ class BatchReader(Dataset[PackedBatch]):
         train_on_difficult: bool = False,
         size_divisor: int = 1,
         masks: bool = False,
+        proposals: ProposalReader | None = None,
     ) -> None:
+        if proposals is not None:
+            check_keeps_proposals(transforms)
         self.reader = reader
         self.transforms = tuple(transforms)
         self.training = training
         self.train_on_difficult = train_on_difficult
         self.size_divisor = size_divisor
         self.masks = masks
+        self.proposals = proposals
 
     def __getitem__(self, slots: Slots) -> PackedBatch:
         """Read all images of one rank at one step."""
@@ -112,6 +126,9 @@ class BatchReader(Dataset[PackedBatch]):
         batch = _without_pixels(samples, [own for _, (own, *_) in read], self.size_divisor)
         if self.masks:
             batch = batch._replace(masks=_masks(samples, [r for _, of_one in read for r in of_one]))
+        if self.proposals is not None:
+            packed = pack_proposals(self.proposals, slots.samples.tolist(), samples)
+            batch = batch._replace(proposals=packed)
         facts = batch.annotations
         if self.training:
             # Whatever is still here is to be learned from: no detector shall leave it out again.
@@ -129,10 +146,10 @@ class BatchReader(Dataset[PackedBatch]):
         others = [partial(self._companion, number, read) for number in companions]
         raw = self._raw(number, read)
         sample = apply(transforms, raw, seed, others)
-        _check_lengths(sample, read[0].image_id)
+        check_lengths(sample, read[0].image_id)
         if self.training:
             return inside_canvas(sample), read
-        _check_evaluated(raw, sample, read[0].image_id)
+        check_evaluated(raw, sample, read[0].image_id)
         return sample, read
 
     def _raw(self, number: int, read: list[Record]) -> Sample:
@@ -151,35 +168,6 @@ class BatchReader(Dataset[PackedBatch]):
     def _is_learned(self, item: Object) -> bool:
         """Whether an object becomes a target of training."""
         return not item.is_crowd and (self.train_on_difficult or not item.is_difficult)
-
-
-def _check_lengths(sample: Sample, image_id: str) -> None:
-    """Refuse what a transform has left in disorder."""
-    if len({len(field) for field in sample[1:5]}) > 1:
-        raise UserError(
-            f"The transforms give image {image_id} {len(sample.items)} objects but "
-            f"{len(sample.boxes)} boxes, {len(sample.placements)} placements and "
-            f"{len(sample.windows)} windows. Mend the transform: all have the same length."
-        )
-
-
-def _check_evaluated(before: Sample, after: Sample, image_id: str) -> None:
-    """Refuse transforms after which detections could not be compared with the annotations."""
-    if [id(item) for item in after.items] != [id(item) for item in before.items]:
-        raise UserError(
-            f"Image {image_id}: the transforms of evaluation remove, add or redraw "
-            f"objects ({len(before.items)} before, {len(after.items)} after), but each counts as "
-            "it was annotated. Take such transforms out of `eval_transforms`."
-        )
-    scale, offset = np.array(after.placement).reshape(2, 2)
-    expected = before.boxes * np.tile(scale, 2) + np.tile(offset, 2)
-    if np.abs(after.boxes - expected).max(initial=0) > PLACED_WITHIN:
-        raise UserError(
-            f"Image {image_id}: a transform of evaluation moves boxes otherwise than the image "
-            "(or flips it), so that detections would not find back to the original. Use resizes "
-            "and letterboxes in `eval_transforms`; a transform of yours moves with "
-            "`lit_detseg.data.transforms.base.move`."
-        )
 
 
 def lay_out(images: Sequence[np.ndarray], canvas: np.ndarray) -> None:
@@ -290,4 +278,5 @@ def unpack_batch(packed: PackedBatch) -> DetectionBatch:
             strict=True,
         )
     ]
-    return DetectionBatch(Images(packed.pixels, packed.sizes, seeds=packed.seeds), targets)
+    proposals = split_proposals(packed.proposals)
+    return DetectionBatch(Images(packed.pixels, packed.sizes, proposals, packed.seeds), targets)

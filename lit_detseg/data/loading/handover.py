@@ -27,6 +27,7 @@ import torch
 from torch.utils.data import Dataset
 
 from lit_detseg.data.loading.batches import Annotations, BatchReader, PackedBatch, lay_out
+from lit_detseg.data.loading.proposals import PackedProposals
 from lit_detseg.data.order import Slots
 from lit_detseg.structures import InstanceMasks
 
@@ -203,12 +204,15 @@ def _to_bytes(batch: PackedBatch) -> bytes:
     tensors = (batch.sizes, batch.boxes, batch.labels, batch.seeds)
     arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
     masks = None if batch.masks is None else tuple(batch.masks)
-    return pickle.dumps((arrays, tuple(batch.annotations), masks), protocol=5)
+    proposals = None
+    if batch.proposals is not None:
+        proposals = batch.proposals.boxes.numpy(), batch.proposals.counts
+    return pickle.dumps((arrays, tuple(batch.annotations), masks, proposals), protocol=5)
 
 
 def _from_bytes(fields: np.ndarray) -> PackedBatch:
     """Undo `_to_bytes`: the arrays are copies, so that they do not hold the pixels' memory."""
-    (*arrays, seeds), annotations, masks = pickle.loads(fields.data)
+    (*arrays, seeds), annotations, masks, proposals = pickle.loads(fields.data)
     sizes, boxes, labels = map(torch.from_numpy, arrays)
     return PackedBatch(
         pixels=torch.empty(0),
@@ -218,4 +222,9 @@ def _from_bytes(fields: np.ndarray) -> PackedBatch:
         seeds=None if seeds is None else torch.from_numpy(seeds),
         annotations=Annotations(*annotations),
         masks=None if masks is None else InstanceMasks(*masks),
+        proposals=(
+            None
+            if proposals is None
+            else PackedProposals(torch.from_numpy(proposals[0]), proposals[1])
+        ),
     )

@@ -132,6 +132,31 @@ class PositionedLoader(StepLoader):
         self.step = state["step"]
 
 
+def loader_options(
+    trainer: Any, num_workers: int, prefetch_factor: int, persistent_workers: bool
+) -> dict[str, Any]:
+    """What a rank's loader is made with.
+
+    Rank and world size are known in the training process; a worker process that is not forked knows
+    neither.
+
+    Args:
+        trainer: a `lightning.Trainer`, or None outside of one.
+        num_workers: processes per rank; 0 reads in this one.
+        prefetch_factor: batches that each worker keeps ready.
+        persistent_workers: keep the workers between epochs.
+    """
+    workers = num_workers > 0
+    return {
+        "rank": 0 if trainer is None else trainer.global_rank,
+        "ranks": 1 if trainer is None else trainer.world_size,
+        "num_workers": num_workers,
+        "prefetch_factor": prefetch_factor if workers else None,
+        "persistent_workers": persistent_workers and workers,
+        "pin_memory": trainer is not None and trainer.strategy.root_device.type == "cuda",
+    }
+
+
 class _StepSampler:
     """What DataLoader asks for indices: here an index is the slots of a whole step."""
 

@@ -62,6 +62,7 @@ class Fetcher:
         ranks_here: Sequence[int] = (0,),
         ranks: int = 1,
         read_ahead: int = 0,
+        companions: Sequence[StoredFile] = (),
     ) -> Order:
         """The same order, which tells this fetcher of each step that is asked for.
 
@@ -71,12 +72,19 @@ class Fetcher:
             ranks_here: the ranks on this node.
             ranks: in all.
             read_ahead: steps that a loader asks for before they are read.
+            companions: a file that is read with each shard, if there is one.
         """
         if not any(file.is_remote for file in (*reader.shards, *reader.side_files)):
             return order
         self._streams.append(
             Stream(
-                reader.shards, reader.side_files, reader.shard_of, order, tuple(ranks_here), ranks
+                reader.shards,
+                reader.side_files,
+                reader.shard_of,
+                order,
+                tuple(ranks_here),
+                ranks,
+                tuple(companions),
             )
         )
         return _Followed(order, self, len(self._streams) - 1, read_ahead)

@@ -1,4 +1,4 @@
-"""The index of a shard set, from its folder or from a remote store; likewise other small files."""
+"""The index of a shard set, from its folder or from a remote store, where other indexes lie too."""
 
 import hashlib
 import os

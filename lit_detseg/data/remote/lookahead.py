@@ -20,6 +20,15 @@ class Stream(NamedTuple):
     order: Order
     ranks_here: tuple[int, ...]
     ranks: int
+    companions: tuple[StoredFile, ...] = ()  # read with each shard: its proposals; or none at all
+
+    def files(self, number: int) -> tuple[StoredFile, ...]:
+        """What is read of a shard: itself, and its companion."""
+        return (self.shards[number], *self.companions[number : number + 1])
+
+    def bytes(self, number: int) -> int:
+        """The length of these files."""
+        return sum(file.bytes for file in self.files(number))
 
     def shards_at(self, step: int) -> list[int]:
         """Numbers of the remote shards that are read at a step."""
@@ -56,17 +65,18 @@ class Lookahead:
             self._last_use = {}
         self._first = step
         self._last_use = {n: last for n, last in self._last_use.items() if last >= step}
-        bytes_wanted = sum(self.stream.shards[n].bytes for n in self._last_use)
+        bytes_wanted = sum(map(self.stream.bytes, self._last_use))
         horizon = step + EPOCHS * self.stream.order.steps
         while self._next == step or (
             self._next < horizon and len(self._last_use) < self._remote_shards
         ):
             shards = self.stream.shards_at(self._next)
             new = [n for n in shards if n not in self._last_use]
-            bytes_wanted += sum(self.stream.shards[n].bytes for n in new)
+            bytes_wanted += sum(map(self.stream.bytes, new))
             if bytes_wanted > self._room and self._next > step:
                 break
             # A dictionary keeps the place of a key that is set again: that of its first use.
             self._last_use.update(dict.fromkeys(shards, self._next))
             self._next += 1
-        return [*self._side_files, *(self.stream.shards[n] for n in self._last_use)]
+        files = [file for number in self._last_use for file in self.stream.files(number)]
+        return [*self._side_files, *files]

@@ -33,6 +33,8 @@ class Sample(NamedTuple):
     windows: np.ndarray  # (N, 4) float64 XYXY, what of `image` may show the object
     # Of the whole image, so that detections find back to the original.
     placement: tuple[float, float, float, float] = UNMOVED
+    # XYXY, what of `image` shows the original: not the grey that fills what was cut off. None: all.
+    window: tuple[float, float, float, float] | None = None
 
     @classmethod
     def from_objects(cls, image: np.ndarray, items: Sequence[Object]) -> "Sample":
@@ -65,8 +67,14 @@ class Sample(NamedTuple):
 class Transform(ABC):
     """One change of a sample. A subclass of yours can stand in the YAML under its import path.
 
-    Whatever moves pixels does so with `move`, so that masks and detections find their place.
+    Whatever moves pixels does so with `move`, so that masks, proposals and detections find their
+    place.
+
+    Attributes:
+        says_where: whether `Sample.placement` is right afterwards, so that proposals can follow.
     """
+
+    says_where = True
 
     @abstractmethod
     def __call__(self, sample: Sample, random: np.random.Generator) -> Sample:
@@ -174,10 +182,12 @@ def move(
         All objects, those outside of the new image too; windows are cut to it, boxes are not.
     """
     height, width = image.shape[:2]
+    limits = [width, height, width, height]
     factors, steps = np.tile(np.array(scale), 2), np.tile(np.array(offset), 2)
     placements = sample.placements * factors
     placements[:, 2:] += np.array(offset)
-    windows = _sorted(sample.windows * factors + steps).clip(0, [width, height, width, height])
+    windows = np.concatenate([sample.windows, [_shown(sample)]])
+    windows = _sorted(windows * factors + steps).clip(0, limits)
     boxes = _sorted(sample.boxes * factors + steps)
     scale_x, scale_y, offset_x, offset_y = sample.placement
     placement = (
@@ -186,7 +196,8 @@ def move(
         offset_x * scale[0] + offset[0],
         offset_y * scale[1] + offset[1],
     )
-    return Sample(image, boxes, sample.items, placements, windows, placement)
+    shown = tuple(windows[-1].tolist())
+    return Sample(image, boxes, sample.items, placements, windows[:-1], placement, shown)
 
 
 def inside_canvas(sample: Sample) -> Sample:
@@ -195,6 +206,29 @@ def inside_canvas(sample: Sample) -> Sample:
     boxes = sample.boxes.clip(0, [width, height, width, height])
     clipped = sample._replace(boxes=boxes)
     return clipped.only(np.all(boxes[:, 2:] > boxes[:, :2], axis=1))
+
+
+def follow(boxes: np.ndarray, sample: Sample) -> np.ndarray:
+    """Boxes of the original image where they stand after the transforms, cut to what is visible.
+
+    Args:
+        boxes: (P, 4) XYXY, pixels of the original image.
+        sample: the transformed image, in one piece: nothing was mixed in.
+
+    Returns:
+        (Q, 4) float32 XYXY in the same order; boxes without area are left out.
+    """
+    scale, offset = np.array(sample.placement).reshape(2, 2)
+    moved = _sorted(boxes * np.tile(scale, 2) + np.tile(offset, 2))
+    window = _shown(sample)
+    cut = moved.clip(np.tile(window[:2], 2), np.tile(window[2:], 2)).astype(np.float32)
+    return cut[(cut[:, 2:] > cut[:, :2]).all(axis=1)]
+
+
+def _shown(sample: Sample) -> tuple[float, float, float, float]:
+    """The part of the image that shows the original, XYXY."""
+    height, width = sample.image.shape[:2]
+    return (0.0, 0.0, width, height) if sample.window is None else sample.window
 
 
 def _sorted(boxes: np.ndarray) -> np.ndarray:

@@ -32,6 +32,8 @@ class TorchvisionTransform(Transform):
             if an object has one, "masks": Mask; the image is (3, H, W) uint8, and has to stay so.
     """
 
+    says_where = False
+
     def __init__(self, transform: v2.Transform) -> None:
         self.transform = transform
 

@@ -61,16 +61,7 @@ class FileJob:
         return Result([Finding(Kind.CHECK_FAILED, reason, self.shards, self.file.name)])
 
     def _problems(self, path: Path) -> Iterator[Problem]:
-        size = path.stat().st_size
-        if size != self.file.bytes:
-            detail = f"the file has {size} bytes, the index says {self.file.bytes}"
-            yield Problem(Kind.WRONG_FILE_SIZE, detail)
-        else:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != self.file.sha256:
-                detail = f"SHA-256 is {found}, the index says {self.file.sha256}"
-                yield Problem(Kind.WRONG_CHECKSUM, detail)
+        yield from content_problems(path, self.file)
         walked = walk(path)
         if walked.damage is not None:
             yield Problem(Kind.DAMAGED_TAR, walked.damage)
@@ -107,6 +98,24 @@ class FileJob:
             torn = next(key for key in groups if groups.count(key) > 1)
             detail = f"the files of sample {torn} do not stand together: webdataset splits it"
             yield Problem(Kind.WRONG_MEMBERS, detail)
+
+
+def content_problems(path: Path, expected: Shard) -> Iterator[Problem]:
+    """Whether a file has the size and the checksum that an index states.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    size = path.stat().st_size
+    if size != expected.bytes:
+        detail = f"the file has {size} bytes, the index says {expected.bytes}"
+        yield Problem(Kind.WRONG_FILE_SIZE, detail)
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected.sha256:
+        detail = f"SHA-256 is {found}, the index says {expected.sha256}"
+        yield Problem(Kind.WRONG_CHECKSUM, detail)
 
 
 def expected_files(index: ShardIndex, samples: Sequence[int]) -> list[ExpectedFile]:

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     WRONG_MEMBERS = "wrong_members"
     STRAY_FILE = "stray_file"
     CHECK_FAILED = "check_failed"
+    UNREADABLE_PROPOSALS = "unreadable_proposals"
+    STALE_PROPOSALS = "stale_proposals"
     # The index against what it describes.
     WRONG_SAMPLE_COUNT = "wrong_sample_count"
     DUPLICATE_KEY = "duplicate_key"
@@ -74,6 +76,7 @@ class Kind(StrEnum):
 
 WARNINGS = {
     Kind.STRAY_FILE,
+    Kind.STALE_PROPOSALS,
     Kind.AREA_LARGER_THAN_BOX,
     Kind.DUPLICATE_OBJECT,
     Kind.FLAT_POLYGON,

@@ -25,6 +25,7 @@ from lit_detseg.data.verification.files import (
 from lit_detseg.data.verification.findings import Finding, Findings, Kind, Severity
 from lit_detseg.data.verification.fingerprints import FINGERPRINT
 from lit_detseg.data.verification.processes import run_jobs
+from lit_detseg.data.verification.proposals import proposal_problems
 from lit_detseg.data.verification.samples import Expected, Result, SampleJob
 from lit_detseg.data.verification.sets import CheckedSet, compare_sets
 from lit_detseg.structures import UserError
@@ -90,6 +91,7 @@ def verify(folders: Sequence[Path], workers: int, progress: Progress | None = No
     for shards, index in indexes.items():
         findings.add(_index_problems(shards, index))
         findings.add(stray_files(shards, index))
+        findings.add(proposal_problems(shards, index))
     collected = {shards: _Collected(shards, findings) for shards in indexes}
     total, done = sum(map(len, indexes.values())), 0
     jobs = chain.from_iterable(_jobs(shards, index) for shards, index in indexes.items())

@@ -14,7 +14,9 @@ from lit_detseg.data.loading.batches import BatchReader
 from lit_detseg.data.loading.handover import MOST_PIECES, SharedBatches, forget
 from lit_detseg.data.loading.loader import StepLoader
 from lit_detseg.data.order import EvaluationOrder, Slots
+from lit_detseg.data.proposals.reader import ProposalReader
 from lit_detseg.data.shards import ShardReader
+from tests.data.proposals.sets import reader_of, write_numbered_proposals
 from tests.data.shard_sets import raw_sample, write_numbered, write_shards
 
 IMAGES = 60
@@ -191,3 +193,15 @@ def test_pixels_are_bytes_that_torch_may_write_to(batches):
     assert pixels.dtype == torch.uint8
     assert pixels.is_contiguous()
     assert pixels[0, :, 0, 0].tolist() == [1, 1, 0]
+
+
+def test_proposals_come_through_as_they_were_read(tmp_path):
+    folder = write_numbered_proposals(tmp_path / "set", [3, 0, 1, 2, 5])
+    reader = reader_of(folder)
+    batches = BatchReader(reader, proposals=ProposalReader(reader, "numbered"))
+    order = EvaluationOrder(5, 2)
+    handed_over = StepLoader(batches, order, num_workers=1)
+    for here, there in zip(StepLoader(batches, order), handed_over, strict=True):
+        torch.testing.assert_close(there.proposals.boxes, here.proposals.boxes)
+        assert there.proposals.counts.tolist() == here.proposals.counts.tolist()
+    assert here.proposals.counts.tolist() == [5]

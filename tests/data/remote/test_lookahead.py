@@ -16,6 +16,10 @@ def stream_of(order, shards, samples_per_shard=4, ranks_here=(0,), ranks=1, **fi
     return Stream(files, fields.get("side_files", ()), shard_of, order, ranks_here, ranks)
 
 
+def companion(number):
+    return StoredFile(f"https://host/{number}.npy", SHARD // 2, f"{1000 + number}", 4)
+
+
 def numbers(files):
     return [int(file.sha256) for file in files]
 
@@ -78,3 +82,10 @@ def test_files_of_records_come_first_and_local_files_not_at_all():
     local = stream.shards[1]._replace(location="/data/1.tar")
     stream = stream._replace(shards=(stream.shards[0], local, *stream.shards[2:]))
     assert numbers(Lookahead(stream, 4 * SHARD).wanted(0)) == [77, 0, 2, 3]
+
+
+def test_the_proposals_of_a_shard_are_wanted_with_it_and_take_room_too():
+    stream = stream_of(EvaluationOrder(40, 2), shards=10)
+    stream = stream._replace(companions=tuple(map(companion, range(10))))
+    assert numbers(Lookahead(stream, 3 * SHARD).wanted(0)) == [0, 1000, 1, 1001]
+    assert numbers(Lookahead(stream, 3 * SHARD).wanted(3)) == [1, 1001, 2, 1002]

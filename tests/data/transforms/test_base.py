@@ -29,7 +29,7 @@ from lit_detseg.data.transforms import (
     apply,
     inside_canvas,
 )
-from lit_detseg.data.transforms.base import companions_of, move
+from lit_detseg.data.transforms.base import companions_of, follow, move
 from lit_detseg.structures import UserError
 from tests.data.transforms.drawn import (
     FINE,
@@ -224,6 +224,23 @@ def test_boxes_end_at_the_canvas_and_empty_ones_go():
     result = inside_canvas(sample)
     assert result.boxes.tolist() == [[0, 2, 4, 10], [1, 1, 2, 2]]
     assert [item.label for item in result.items] == [0, 3]
+
+
+def test_boxes_follow_the_image_but_not_into_the_grey_around_what_was_cut():
+    """40 x 20 pixels cut to [10, 0, 30, 20], mirrored, and put on a canvas of 40 x 30."""
+    sample = draw(20, 40, [])
+    cut = move(sample, sample.image[:, 10:30], offset=(-10, 0))
+    mirrored = move(cut, cut.image[:, ::-1], scale=(-1, 1), offset=(20, 0))
+    padded = move(mirrored, np.zeros((30, 40, 3), np.uint8), offset=(5, 10))
+    assert padded.placement == (-1, 1, 35, 10)  # x becomes 30 - x, then 5 more
+    assert padded.window == (5, 10, 25, 30)
+
+    boxes = np.array([[12, 3, 20, 9], [0, 0, 40, 20], [0, 0, 10, 20], [25, 5, 38, 25]])
+
+    moved = follow(boxes, padded)
+    assert moved.tolist() == [[15, 13, 23, 19], [5, 10, 25, 30], [5, 15, 10, 30]]
+    assert moved.dtype == np.float32
+    assert follow(np.zeros((0, 4)), padded).shape == (0, 4)
 
 
 def test_a_sample_may_hold_some_of_the_objects():
