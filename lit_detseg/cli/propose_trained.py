@@ -78,11 +78,9 @@ def main(arguments: list[str], report: Callable[[Path, str], None]) -> None:
         return
     asked, others = parse(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        if asked.shards:  # the recipe is in the checkpoint
-            recipe = Path(folder) / "recipe.yaml"
-            recipe.write_text(_stored_recipe(asked.checkpoint), encoding="utf-8")
-            others = ["--config", str(recipe), *others]
-        ProposeCLI(others, asked, report)
+        recipe = Path(folder) / "recipe.yaml"
+        recipe.write_text(_stored_recipe(asked.checkpoint), encoding="utf-8")
+        ProposeCLI(["--config", str(recipe), *others], asked, report)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Asked, list[str]]:
@@ -144,8 +142,9 @@ class ProposeCLI(DetSegCLI):
         if not folders:
             raise UserError(f"There are no shards: set data.{' or data.'.join(self.asked.sets)}.")
         self.folders = [Path(folder) for folder in dict.fromkeys(folders)]
-        if "proposals" in settings:
-            settings.proposals = None  # the network makes them
+        for name in ("proposals", "max_proposals"):
+            if name in settings:
+                settings[name] = None  # the network makes them
         label_map = stored_label_map(self.asked.checkpoint)
         if label_map is not None:
             fill_num_classes(config.model, label_map, str(self.asked.checkpoint))

@@ -62,7 +62,8 @@ class Stage:
         name: of the stage.
         kind: what it does.
         start_from: earlier stages; of `propose`, the one whose network proposes.
-        recipe: its sections; `{name}` of earlier stages are not filled in yet.
+        recipe: its sections; `{name}` of earlier stages are not filled in yet. Of `propose`, what
+            is to be different from how the network was trained.
         propose: options of `propose`.
     """
 
@@ -159,9 +160,8 @@ def _stage(
             raise UserError(
                 f"{where}: `start_from` has to name the one stage whose network proposes."
             )
-        proposing = next(stage for stage in earlier if stage.name == starts[0].stage)
         options = _propose_options(entry["propose"], where)
-        return Stage(number, name, "propose", starts, merged(proposing.recipe, own), options)
+        return Stage(number, name, "propose", starts, own, options)
     train = entry.get("train", True)
     if not isinstance(train, bool):
         raise UserError(f"{where}: train = {train!r} must be true or false.")

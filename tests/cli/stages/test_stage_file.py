@@ -79,10 +79,9 @@ def test_a_stage_starts_from_the_one_before_unless_it_says_otherwise(write):
     assert joined.start_from == (Start("detector"), Start("rpn", ("rpn.head", "backbone")))
 
 
-def test_proposals_come_from_the_network_of_the_stage_they_start_from(write):
+def test_proposals_need_only_what_differs_from_the_network_s_own_recipe(write):
     boxes = read_stage_file(write(ROW))[1]
-    assert boxes.recipe["model"]["class_path"] == "RegionProposals"
-    assert boxes.recipe["model"]["init_args"]["proposals"] == {"after_nms": 2000}
+    assert boxes.recipe == {"model": {"init_args": {"proposals": {"after_nms": 2000}}}}
     assert boxes.propose == {"sets": ["train", "val"]}
 
 
