@@ -156,12 +156,23 @@ def test_the_run_of_a_stage_that_is_gone_is_named(finished, capsys):
     assert "holds 03_together" in refused(capsys, "--stages", file, "--run.dir", run)
 
 
-def test_a_stage_that_fails_stops_the_sequence_with_its_message(sequence, tmp_path):
-    file, _, _ = sequence
-    wrong = "--first.model.optimizer.learning_rate=1"
-    result = run_command("fit", "--stages", file, "--run.dir", tmp_path / "run", wrong, check=False)
+def test_a_mistake_in_a_later_stage_is_found_before_the_first_begins(sequence, tmp_path):
+    wrong = "--second.model.optimizer.learning_rate=1"
+    command = ("fit", "--stages", sequence[0], "--run.dir", tmp_path / "run", wrong)
+    result = run_command(*command, check=False)
     assert result.returncode == 2
+    assert "toy.yaml, stage 2 (second): torch.optim.SGD: " in result.stderr
     assert "learning_rate" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_that_fails_stops_the_sequence_with_its_message(sequence, tmp_path):
+    wrong = "--first.data.train=/no/where"
+    command = ("fit", "--stages", sequence[0], "--run.dir", tmp_path / "run", wrong)
+    result = run_command(*command, check=False)
+    assert result.returncode == 2
+    assert "/no/where is not a shard set" in result.stderr
     assert "Stage first ended with exit code 2" in result.stderr
     assert "Traceback" not in result.stderr
     assert "second" not in result.stdout

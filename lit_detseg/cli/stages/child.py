@@ -52,7 +52,12 @@ class Foreground:
 
         Returns:
             Its exit code; 128 + the signal's number when a signal ended it, as in a shell.
+
+        Raises:
+            SystemExit: when this process was asked to end before.
         """
+        if self.stopped_by is not None:
+            raise SystemExit(128 + self.stopped_by)
         self._early.clear()
         self._child = subprocess.Popen(
             command,

@@ -25,8 +25,9 @@ from lit_detseg.cli.stages.command_line import (
     command,
     parse_options,
 )
+from lit_detseg.cli.stages.recipes import arguments_of, check_recipes, recipe_of, starts_of
 from lit_detseg.cli.stages.sections import difference, read_mapping
-from lit_detseg.cli.stages.stage_file import Stage, fill_names, read_stage_file
+from lit_detseg.cli.stages.stage_file import Stage, read_stage_file
 from lit_detseg.cli.stages.summary import print_summary
 from lit_detseg.errors import UserError
 from lit_detseg.runs.directory import RunDirectory, write_atomically
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> None:
     options.assign(stage.name for stage in stages)
     _check_directories(options, stages)
     with Foreground() as foreground:
+        check_recipes(stages, options, foreground)
         for stage in stages:
             _run_stage(stage, stages, options, foreground)
     if is_rank_zero():
@@ -93,16 +95,13 @@ def _prepare(
     foreground: Foreground,
 ) -> list[str]:
     """Write the recipe of a stage; the arguments of its process."""
-    where = f"{options.file}, stage {stage.number} ({stage.name})"
-    recipe = fill_names(stage.recipe, _values(stages[: stage.number - 1], options.run), where)
-    folders = {one.name: options.run / one.folder for one in stages}
-    starts = [
-        f"{folders[start.stage]}{':' * bool(start.parts)}{','.join(start.parts)}"
-        for start in stage.start_from
-    ]
-    if starts and stage.kind != "propose":
-        recipe["run"] = {**recipe.get("run", {}), "start_from": starts}
-    text = yaml.safe_dump(recipe, sort_keys=False)
+    earlier = stages[: stage.number - 1]
+    names = {
+        one.name: _proposals_name(one, RunDirectory(options.run / one.folder))
+        for one in earlier
+        if one.kind == "propose"
+    }
+    text = recipe_of(stage, stages, options, names)
     path = run.path / RECIPE
     if is_rank_zero():
         _ = run.run_id  # drawn before the other ranks ask for it
@@ -110,23 +109,13 @@ def _prepare(
         write_atomically(path, text)
     else:
         _wait_for(path, text, foreground)
-    common = ["--config", str(path), *options.shared, *options.of_stage.get(stage.name, [])]
-    common += ["--run.dir", str(run.path)]
+    arguments = arguments_of(stage, options, path)
     if stage.kind == "propose":
-        name = _proposals_name(stage, run)
+        checkpoint = starts_of(stage, stages, options.run)[0]
         sets = ",".join(stage.propose["sets"])
-        return ["--checkpoint", starts[0], "--name", name, "--sets", sets, *common]
-    return [*common, "--ckpt_path", "last", *(["--trainer.max_steps=0"] * (stage.kind == "store"))]
-
-
-def _values(stages: Sequence[Stage], run: Path) -> dict[str, str]:
-    """What `{name}` stands for: a run directory, or the name of proposals."""
-    return {
-        stage.name: _proposals_name(stage, RunDirectory(run / stage.folder))
-        if stage.kind == "propose"
-        else str(run / stage.folder)
-        for stage in stages
-    }
+        own = ["--checkpoint", checkpoint, "--name", _proposals_name(stage, run), "--sets", sets]
+        return [*own, *arguments]
+    return arguments
 
 
 def _proposals_name(stage: Stage, run: RunDirectory) -> str:
