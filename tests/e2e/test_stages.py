@@ -64,6 +64,7 @@ def test_a_stage_without_steps_has_a_score_and_a_best_checkpoint(sequence):
     assert (run.checkpoints / "best.ckpt").is_file()
 
 
+@pytest.mark.timeout(600)  # seven processes, one after the other
 def test_killed_in_every_stage_it_ends_with_the_same_weights(sequence, tmp_path):
     file, undisturbed, _ = sequence
     command = ["fit", "--stages", file, "--run.dir", tmp_path / "run"]
@@ -161,7 +162,7 @@ def test_a_mistake_in_a_later_stage_is_found_before_the_first_begins(sequence, t
     command = ("fit", "--stages", sequence[0], "--run.dir", tmp_path / "run", wrong)
     result = run_command(*command, check=False)
     assert result.returncode == 2
-    assert "toy.yaml, stage 2 (second): torch.optim.SGD: " in result.stderr
+    assert "toy.yaml, stage 2 (second): " in result.stderr
     assert "learning_rate" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
