@@ -15,22 +15,31 @@ from lit_detseg.models import detectors
 from lit_detseg.models.detector import Detector
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
+from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.detectors.rcnn import RCNNDetector
 from lit_detseg.models.detectors.region_proposals import RegionProposalDetector
+from lit_detseg.models.detectors.spp_net import SPPNetDetector
 from tests.tiny_detection import (
     make_images,
     make_target,
     tiny_fast_rcnn,
     tiny_faster_rcnn,
+    tiny_fcis,
     tiny_mask_rcnn,
+    tiny_rcnn,
     tiny_region_proposals,
+    tiny_spp_net,
 )
 
 DETECTORS: dict[type[Detector], Callable[[], Detector]] = {
     FastRCNNDetector: tiny_fast_rcnn,
     FasterRCNNDetector: tiny_faster_rcnn,
+    FCISDetector: tiny_fcis,
     MaskRCNNDetector: tiny_mask_rcnn,
     RegionProposalDetector: tiny_region_proposals,
+    RCNNDetector: tiny_rcnn,
+    SPPNetDetector: tiny_spp_net,
 }
 NUM_CLASSES = 3  # of them all
 

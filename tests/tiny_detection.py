@@ -6,19 +6,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lit_detseg.models.backbones.backbone import Backbone
+from lit_detseg.models.backbones.backbone import Backbone, HeadLayers
+from lit_detseg.models.backbones.fully_connected import fc6_fc7
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
+from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.detectors.rcnn import RCNNDetector
 from lit_detseg.models.detectors.region_proposals import RegionProposalDetector
+from lit_detseg.models.detectors.spp_net import SPPNetDetector
+from lit_detseg.models.fcis_settings import FCISDetectionSettings, FCISRoISettings
+from lit_detseg.models.fcis_stage import FCISStage
 from lit_detseg.models.mask_stage import MaskSettings, MaskStage
 from lit_detseg.models.normalization import PixelStatistics
 from lit_detseg.models.proposals import AnchorSettings, ProposalSettings, RegionProposalNetwork
+from lit_detseg.models.region_network import Crops, RegionNetwork
 from lit_detseg.models.roi_stage import RoIStage
 from lit_detseg.ops.masks import pack_masks
 from lit_detseg.structures import BoxTarget, Images, InstanceMasks
 
 ZERO_TO_ONE = PixelStatistics(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
+
+FEW_PROPOSALS = ProposalSettings(
+    training_before_nms=200, training_after_nms=40, before_nms=200, after_nms=40, min_side=2.0
+)
 
 
 class TinyBackbone(Backbone):
@@ -34,11 +45,25 @@ class TinyBackbone(Backbone):
         return [fine, self.coarse(fine).relu()]
 
 
+class TinyOneMap(Backbone):
+    """One map of stride 8, 16 channels, nothing pretrained; each cell sees 41 pixels a side."""
+
+    def __init__(self) -> None:
+        super().__init__((8,), 16, ZERO_TO_ONE)
+        self.first = nn.Conv2d(3, 16, kernel_size=9, stride=8, padding=4)
+        self.second = nn.Conv2d(16, 16, kernel_size=3, padding=1)
+        self.third = nn.Conv2d(16, 16, kernel_size=3, padding=1)
+
+    def extract(self, pixels: Tensor) -> list[Tensor]:
+        return [self.third(self.second(self.first(pixels).relu()).relu()).relu()]
+
+
 def tiny_rpn(backbone: Backbone, **settings: Any) -> RegionProposalNetwork:
     """Three anchors per cell of each map of a `TinyBackbone`."""
     settings.setdefault("proposals", ProposalSettings(min_side=0.0))
     settings.setdefault("anchors", AnchorSettings(sizes=((16.0,), (32.0,))))
-    return RegionProposalNetwork(backbone.out_channels, backbone.strides, 16, **settings)
+    settings.setdefault("hidden_channels", 16)
+    return RegionProposalNetwork(backbone.out_channels, backbone.strides, **settings)
 
 
 def tiny_region_proposals() -> RegionProposalDetector:
@@ -78,6 +103,43 @@ def tiny_mask_rcnn(num_classes: int = 3, masks: MaskSettings | None = None) -> M
         RoIStage.over(backbone, num_classes, head_width=32),
         MaskStage.over(backbone, num_classes, masks),
     )
+
+
+def tiny_fcis(
+    num_classes: int = 3, rois: FCISRoISettings | None = None, **detections: Any
+) -> FCISDetector:
+    """An FCIS of a few thousand parameters, with 3 x 3 parts; the same each time."""
+    torch.manual_seed(0)
+    backbone = TinyOneMap()
+    rois = rois or FCISRoISettings(groups=3, cells=9, hidden_channels=32, num_samples=32)
+    answered = FCISDetectionSettings(**{"min_side": 2.0, **detections})
+    return FCISDetector(
+        backbone,
+        tiny_rpn(backbone, anchors=AnchorSettings(sizes=((16.0, 32.0),)), proposals=FEW_PROPOSALS),
+        FCISStage.over(backbone, num_classes, rois, answered),
+    )
+
+
+def tiny_region_network() -> RegionNetwork:
+    """Crops of 24 pixels to 32 numbers; the same each time."""
+    torch.manual_seed(0)
+    head = HeadLayers(nn.Identity(), fc6_fc7(8 * 2 * 2, 32), 32, bins=2, trunk_channels=8)
+    return RegionNetwork(
+        TinyBackbone(), nn.AdaptiveMaxPool2d(2), 8 * 2 * 2, head, Crops(24, context=2)
+    )
+
+
+def tiny_rcnn(num_classes: int = 3, **settings: Any) -> RCNNDetector:
+    """An R-CNN of a few thousand parameters; the same each time."""
+    return RCNNDetector(tiny_region_network(), num_classes, **settings)
+
+
+def tiny_spp_net(num_classes: int = 3, **settings: Any) -> SPPNetDetector:
+    """An SPP-net of a few thousand parameters; the same each time."""
+    torch.manual_seed(0)
+    settings = {"scales": (48, 64), "levels": (2, 1), "first_middle": 4.0, **settings}
+    layers = fc6_fc7(8 * 5, 32)
+    return SPPNetDetector(TinyBackbone(), num_classes, layers, 32, **settings)
 
 
 def box_masks(boxes: list[list[float]]) -> InstanceMasks:

@@ -21,7 +21,7 @@ from lit_detseg.assignment.matching import BACKGROUND, IGNORE
 _STEP, _FACTOR_1, _FACTOR_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 # What a draw is for: two draws of one image must not be alike.
-ANCHORS, ROIS = 0, 1
+ANCHORS, ROIS, SCALES, NORMS = 0, 1, 2, 3
 
 
 class Samples(NamedTuple):

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lit_detseg.ops.masks import rasterise
+from lit_detseg.ops.pasting import Pasting, paste_masks
 from lit_detseg.structures import BoxTarget, DetectionBatch, Detections
 
 GOLDEN_ANGLE = 0.381966  # of a full circle: neighbours in a label map get hues far apart
@@ -29,6 +30,7 @@ class Picture(NamedTuple):
     pixels: Tensor  # (3, H, W) RGB in 0..255, without padding
     target: BoxTarget | None  # None leaves the left side out
     detections: Detections | None  # None leaves the right side out
+    pasting: Pasting = Pasting()  # of masks in cells of boxes
 
 
 class PredictionPictures(Callback):
@@ -37,7 +39,7 @@ class PredictionPictures(Callback):
     Written to `<folder>/step-<global step>.png` (`validate.png` outside of training) and to the
     TensorBoard and W&B loggers, by rank zero. `validation_step` must return the
     `list[Detections]` of its batch, in pixels of the resized images; class names are
-    `module.label_map.names`.
+    `module.label_map.names`, and masks become pixels as `module.pasting` says.
 
     Args:
         folder: where the pictures go.
@@ -78,7 +80,8 @@ class PredictionPictures(Callback):
         for index, (target, detections) in enumerate(list(pairs)[:missing]):
             height, width = batch.images.sizes[index].tolist()
             pixels = batch.images.pixels[index, :, :height, :width].cpu()
-            self._pictures.append(Picture(pixels, _on_cpu(target), _on_cpu(detections)))
+            pasting = getattr(module, "pasting", Pasting())
+            self._pictures.append(Picture(pixels, _on_cpu(target), _on_cpu(detections), pasting))
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Draw them."""
@@ -159,7 +162,7 @@ def draw_picture(
             f"{_name(names, label)} {score:.2f}"
             for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
         ]
-        masks = None if found.masks is None else found.masks[shown, :height, :width]
+        masks = _found_pixels(found, shown, (height, width), picture.pasting)
         drawn = draw_boxes(image, found.boxes[shown] * scale, labels, tags, masks)
         panels.append((f"{len(tags)} detected, score >= {min_score:g}", drawn))
     return _beside(panels)
@@ -265,6 +268,18 @@ def _pixels(target: BoxTarget, size: tuple[int, int], image: Image.Image) -> Ten
     objects = np.arange(len(target.labels))
     whole = np.tile(np.array([0.0, 0.0, width, height]), (len(objects), 1))
     return torch.from_numpy(rasterise(target.masks, objects, whole, image.height, image.width))
+
+
+def _found_pixels(
+    found: Detections, shown: Tensor, size: tuple[int, int], pasting: Pasting
+) -> Tensor | None:
+    """Masks of the detections that are shown, (N, H, W) bool; `size` is the image's, unpadded."""
+    if found.masks is not None:
+        return found.masks[shown, : size[0], : size[1]]
+    if found.mask_cells is None:
+        return None
+    cells, boxes = found.mask_cells[shown].float(), found.boxes[shown]
+    return paste_masks(cells, boxes, *size, pasting.threshold, pasting.method)
 
 
 def _name(names: Sequence[str] | None, label: int) -> str:

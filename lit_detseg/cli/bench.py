@@ -1,4 +1,4 @@
-"""`lit-detseg bench train|data|pack|resume`: the measurements behind the README's numbers."""
+"""`lit-detseg bench WORD`: the measurements behind the README's numbers."""
 
 from importlib import import_module
 
@@ -11,6 +11,11 @@ MEASUREMENTS = {
     "data": ("lit_detseg.bench.data", "files to batches, against CocoDetection and transforms v2"),
     "pack": ("lit_detseg.bench.pack", "packing a data set of COCO's size: speed and memory"),
     "resume": ("lit_detseg.bench.resume", "how soon a killed run trains again"),
+    "masks": (
+        "lit_detseg.bench.masks",
+        "Mask R-CNN against torchvision's, RoIAlign against RoIPool",
+    ),
+    "svd": ("lit_detseg.bench.svd", "what truncated SVD of fc6 and fc7 saves"),
 }
 
 

@@ -101,7 +101,7 @@ def fill_from_checkpoint(model: Namespace) -> None:
         model: `class_path` and `init_args` as jsonargparse parses them; changed in place.
     """
     init_args = model.get("init_args") or Namespace()
-    for name in ("backbone_weights", "weights"):
+    for name in ("backbone_weights", "layer_weights", "weights"):
         if init_args.get(name, NONE) != NONE:
             init_args[name] = FROM_CHECKPOINT
     for value in list(vars(init_args).values()):

@@ -1,4 +1,4 @@
-"""`lit-detseg evaluate coco|voc`: score anybody's results files."""
+"""`lit-detseg evaluate coco|voc|cityscapes`: score anybody's results files."""
 
 import argparse
 import json
@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from lit_detseg.cli.cityscapes_scores import cityscapes_scores
 from lit_detseg.cli.parser import ShortErrorParser
 from lit_detseg.metrics.coco_accumulation import (
     average_precision_of_classes,
     coco_curves,
+    mean_of_defined,
     summarize,
 )
 from lit_detseg.metrics.coco_matching import match_coco
@@ -39,6 +41,9 @@ def main(arguments: list[str]) -> None:
     if options.data_set == "coco":
         scores = coco_scores(options.annotations, options.results, options.iou)
         title = f"COCO {options.iou}: {options.results}"
+    elif options.data_set == "cityscapes":
+        scores = cityscapes_scores(options.annotations, options.results)
+        title = f"Cityscapes: {options.results}"
     else:
         scores = voc_scores(options.annotations, options.results, options.image_set, options.iou)
         title = f"VOC, IoU above {options.iou:g}: {options.results}"
@@ -84,8 +89,8 @@ def voc_scores(
     area = voc_average_precisions(matches, sought, num_classes, "area")
     objects = np.bincount(sought.label[sought.counts[:, 0]], minlength=num_classes).tolist()
     return {
-        "mAP_11_point": _mean(eleven_point),
-        "mAP_area": _mean(area),
+        "mAP_11_point": mean_of_defined(np.array(eleven_point)),
+        "mAP_area": mean_of_defined(np.array(area)),
         "per_class": {
             name: {"AP_11_point": eleven_point[i], "AP_area": area[i], "objects": objects[i]}
             for i, name in enumerate(files.class_names)
@@ -95,7 +100,7 @@ def voc_scores(
 
 def _parser() -> ShortErrorParser:
     parser = ShortErrorParser(prog="lit-detseg evaluate", description="Score results files.")
-    kinds = parser.add_subparsers(dest="data_set", required=True, metavar="coco|voc")
+    kinds = parser.add_subparsers(dest="data_set", required=True, metavar="coco|voc|cityscapes")
     coco = kinds.add_parser("coco", help="COCO's twelve numbers", allow_abbrev=False)
     coco.add_argument("--annotations", type=Path, required=True, help="instances_....json")
     coco.add_argument("--results", type=Path, required=True, help="JSON list of detections")
@@ -113,7 +118,16 @@ def _parser() -> ShortErrorParser:
     voc.add_argument(
         "--iou", type=_threshold, default=0.5, help="a hit is above this IoU (default: 0.5)"
     )
-    for kind in (coco, voc):
+    cityscapes = kinds.add_parser(
+        "cityscapes", help="Cityscapes' AP of instances", allow_abbrev=False
+    )
+    cityscapes.add_argument(
+        "--annotations", type=Path, required=True, help="gtFine, or the folder of a split in it"
+    )
+    cityscapes.add_argument(
+        "--results", type=Path, required=True, help="folder of <image>_pred.txt and masks"
+    )
+    for kind in (coco, voc, cityscapes):
         kind.add_argument("--json", action="store_true", help="print full precision, for programs")
     return parser
 
@@ -126,12 +140,6 @@ def _threshold(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
     return value
-
-
-def _mean(values: list[float]) -> float:
-    """The mean of what is defined."""
-    defined = [value for value in values if not math.isnan(value)]
-    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _without_nan(value: Any) -> Any:

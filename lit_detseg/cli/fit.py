@@ -33,11 +33,11 @@ from lit_detseg.cli.ranks import is_rank_zero
 from lit_detseg.cli.start_from import check_classes_of_sources, spare_pretrained_file
 from lit_detseg.data.shard_module import ShardDataModule
 from lit_detseg.errors import UserError
-from lit_detseg.metrics.detection_metric import DetectionMetric
+from lit_detseg.metrics.detection_metric import monitored_score
 from lit_detseg.runs.checkpoints import AtomicCheckpointIO, newest_valid_checkpoint
 from lit_detseg.runs.directory import RunDirectory
 from lit_detseg.runs.loggers import run_loggers
-from lit_detseg.runs.settings import RunSettings
+from lit_detseg.runs.settings import Results, RunSettings
 from lit_detseg.runs.start_from import Source, find_sources, start_from
 
 TRAINER_DEFAULTS = {
@@ -225,6 +225,10 @@ class DetSegCLI(LightningCLI):
         self.trainer.fit(**arguments)
         rank_zero_info(f"The run is in {self.run.path}.")
 
+    def predict(self, **arguments: Any) -> None:
+        """Write what is found; Lightning would keep it all in memory as well."""
+        self.trainer.predict(**{**arguments, "return_predictions": False})
+
     def _print_plan(self) -> None:
         """What will be read, before anything is; a data module of the user's own may not know."""
         if not isinstance(self.datamodule, ShardDataModule):
@@ -232,11 +236,6 @@ class DetSegCLI(LightningCLI):
         self.datamodule.trainer = self.trainer  # as `trainer.fit` will; the plan depends on it
         for line in self.datamodule.plan_lines():
             rank_zero_info(line)
-
-    def _main_score(self) -> str:
-        """What tells the best checkpoint when the run does not say."""
-        metric = getattr(self.model, "metric", None)
-        return f"val/{metric.main_score if isinstance(metric, DetectionMetric) else 'map'}"
 
     def _loggers(self, settings: RunSettings) -> list[Logger]:
         if self.word != "fit":
@@ -247,19 +246,26 @@ class DetSegCLI(LightningCLI):
         callbacks: list[Callback] = [RunProgress()]
         if settings.pictures:
             callbacks.append(PredictionPictures(self.run.pictures, count=settings.pictures))
-        if self.word == "predict":
-            callbacks.append(ResultsFile(self.run.path / "predictions.json"))
+        callbacks += self._results(settings.results)
         if self.word == "fit":
+            metric = getattr(self.model, "metric", None)
             callbacks += [Throughput(), FiniteLoss()]
             callbacks.append(
                 RunCheckpoint(
                     self.run,
                     every_n_steps=settings.checkpoint_every,
                     keep_last=settings.keep_checkpoints,
-                    monitor=settings.monitor or self._main_score(),
+                    monitor=settings.monitor or monitored_score(metric),
                 )
             )
         return callbacks
+
+    def _results(self, form: Results | None) -> list[Callback]:
+        if self.word == "predict" and form is None:
+            return [ResultsFile(self.run.path / "predictions.json")]
+        if self.word == "fit" or form is None or form == "none":
+            return []
+        return [ResultsFile.in_folder(self.run.path / "results" / self.word, form)]
 
 
 def _user_error_behind(error: BaseException | None) -> UserError | None:

@@ -25,7 +25,10 @@ WORDS = {
     "validate": ("lit_detseg.cli.fit", "evaluate a checkpoint on the validation shards"),
     "test": ("lit_detseg.cli.fit", "evaluate a checkpoint on the test shards"),
     "predict": ("lit_detseg.cli.fit", "write a checkpoint's detections to a results file"),
-    "evaluate": ("lit_detseg.cli.evaluate", "score anybody's COCO or VOC results files"),
+    "evaluate": (
+        "lit_detseg.cli.evaluate",
+        "score anybody's COCO, VOC or Cityscapes results files",
+    ),
     "bench": ("lit_detseg.cli.bench", "the measurements behind the README's numbers"),
 }
 TAKES_ITS_WORD = "lit_detseg.cli.fit"  # one file for four words: it has to know which one it was

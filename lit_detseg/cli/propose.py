@@ -13,17 +13,14 @@ import numpy as np
 from lit_detseg.cli.parser import ShortErrorParser, add_workers_argument
 from lit_detseg.cli.progress import images_bar
 from lit_detseg.data.proposals.compute import compute_proposals, read_cost
-from lit_detseg.data.proposals.edge_boxes import EdgeBoxes
-from lit_detseg.data.proposals.grid import Grid
 from lit_detseg.data.proposals.method import ProposalMethod
+from lit_detseg.data.proposals.methods import METHODS, default_name
 from lit_detseg.data.proposals.reader import ProposalReader
 from lit_detseg.data.proposals.recall import THRESHOLDS, Recall, measure_recall
-from lit_detseg.data.proposals.selective_search import SelectiveSearch
 from lit_detseg.data.proposals.store import PLOT_FILE, ProposalIndex, proposals_folder
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.errors import UserError
 
-METHODS: dict[str, Any] = {method.name: method for method in (SelectiveSearch, EdgeBoxes, Grid)}
 OPTIONS = ("mode", "width", "min_side", "max_boxes", "min_area")  # of some method or other
 CLASSES_SHOWN = 20
 
@@ -44,7 +41,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{options.shards}: propose reads folders, and writes beside the shards.")
     shards = Path(options.shards)
     method = _method(options)
-    name = options.name or _default_name(method)
+    name = options.name or default_name(method)
     proposals_folder(shards, name)  # checks the name
     try:
         with images_bar(f"Computing {name}") as progress:
@@ -117,11 +114,6 @@ def _method(options: argparse.Namespace) -> ProposalMethod:
     if others := [f"--{name.replace('_', '-')}" for name in given if name not in known]:
         raise UserError(f"{options.method} has no option {', '.join(others)}. Leave it out.")
     return method(**given)
-
-
-def _default_name(method: ProposalMethod) -> str:
-    mode = method.options.get("mode", "fast")
-    return method.name if mode == "fast" else f"{method.name}_{mode}"
 
 
 def _say(sentence: str) -> None:

@@ -1,5 +1,6 @@
 """What Lightning and the YAML see of the data: shards in, batches out."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from lightning import LightningDataModule
@@ -57,16 +58,13 @@ class ShardDataModule(LightningDataModule):
         size_divisor: padded height and width are multiples of it.
         train_on_difficult: train on objects that are marked difficult (VOC).
         masks: give the model and the metric the instances' masks.
-        proposals: name of the region proposals (`lit-detseg propose`) to give the model, for all
-            images; each set has its own beside its shards.
+        proposals: name of the region proposals to give the model; see `lit-detseg propose`.
         max_proposals: the first so many of each image; not given: all.
         sampling: how often an epoch shows each image, `RepeatFactor` for example; not given: once.
-        group_by_aspect_ratio: show only high or only wide images in each optimiser step, so that
-            less is padded.
-        cache_dir: where a node keeps remote shards; not given: `LIT_DETSEG_CACHE`, else a folder
-            in the node's temporary one.
+        group_by_aspect_ratio: each optimiser step shows only high or only wide images.
+        cache_dir: where a node keeps remote shards; else `LIT_DETSEG_CACHE`, else a temporary one.
         cache_gb: 10^9 bytes of remote shards that a node may keep.
-        cache_local: read folders through the cache too, from a slow shared file system.
+        cache_local: read folders through it too, from a slow shared file system.
         storage_options: of the remote store, see `ShardCache`; passwords belong in the environment.
         allow_changed_stream: continue a checkpoint though seed, batch size, tail, window or
             training shards have changed, from the same place of the same epoch.
@@ -159,11 +157,12 @@ class ShardDataModule(LightningDataModule):
         return len(self.sets.reader(split))
 
     def num_proposals(self, split: Split) -> dict[str, int]:
-        """Proposals of each image of a split that the model gets at most, by image id.
-
-        Transforms that cut images leave fewer.
-        """
+        """How many proposals of each image the model gets, by id; a crop leaves it fewer."""
         return self.sets.num_proposals(split)
+
+    def regions_to_learn(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Proposals, boxes and labels of each training image; see `ShardSets.regions`."""
+        return self.sets.regions("train", self.train_on_difficult)
 
     def training_order(self) -> TrainingOrder:
         """Which training image stands where, for the trainer's number of ranks."""
@@ -261,8 +260,9 @@ class ShardDataModule(LightningDataModule):
         batches = self._batches(split, self.eval_transforms, training=False)
         as_in_training = max(self.total_batch_size // self._accumulate, 1)
         images = as_in_training if self.eval_batch_size is None else self.eval_batch_size
-        order = self._fetched_ahead(split, EvaluationOrder(self.num_images(split), images))
-        loader = StepLoader(batches, order, **self._loader_options())
+        order = EvaluationOrder(len(self.sets.reader(split)), images)
+        ahead = self._fetched_ahead(split, order)
+        loader = StepLoader(batches, ahead, **self._loader_options())
         self._loaders.append(loader)
         return loader
 
@@ -297,4 +297,4 @@ class ShardDataModule(LightningDataModule):
         self._restored = {}
 
     def _stream_state(self, step: int) -> dict[str, Any]:
-        return stream_state(self.training_order(), self.sets.reader("train").sha256, step)
+        return stream_state(self.training_order(), self.sets.identity("train"), step)

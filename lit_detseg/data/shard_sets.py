@@ -1,8 +1,9 @@
 """The shard sets behind each word of the Trainer: where they are, and what fetches them ahead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from torch import distributed
 
 from lit_detseg.data.order import Order
@@ -23,6 +24,7 @@ SPLITS_OF: dict[str | None, tuple[Split, ...]] = {
     "predict": ("predict",),
 }
 DEFAULT_CACHE_GB = 50.0
+NO_PROPOSALS = "No proposals are read: set `--data.proposals=NAME`."
 WINDOWS_IN_CACHE = 2  # of the training order: the one being read and the next
 
 
@@ -97,8 +99,36 @@ class ShardSets:
         """
         proposals = self.proposals(split)
         if proposals is None:
-            raise UserError("No proposals are read: set `--data.proposals=NAME`.")
+            raise UserError(NO_PROPOSALS)
         return dict(zip(self.reader(split).keys.tolist(), proposals.counts.tolist(), strict=True))
+
+    def regions(
+        self, split: Split, train_on_difficult: bool
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The proposals of each image, and boxes and labels of its objects that are learned from.
+
+        For statistics of a whole set: (P, 4) and (N, 4) float32 XYXY in pixels of the original
+        image, and (N,) int64, image by image in stored order.
+
+        Args:
+            split: whose images.
+            train_on_difficult: whether objects marked difficult are among them.
+
+        Raises:
+            UserError: as `proposals`, and when none were asked for.
+        """
+        reader, proposals = self.reader(split), self.proposals(split)
+        if proposals is None:
+            raise UserError(NO_PROPOSALS)
+        for sample in range(len(reader)):
+            items = [
+                item
+                for item in reader.record(sample, masks=False).objects
+                if not item.is_crowd and (train_on_difficult or not item.is_difficult)
+            ]
+            boxes = np.array([item.box for item in items], dtype=np.float32).reshape(-1, 4)
+            labels = np.array([item.label for item in items], dtype=np.int64)
+            yield proposals.boxes(sample).copy(), boxes, labels
 
     def label_map(self, word: str | None) -> LabelMap:
         """The classes that the sets of a word have in common; of all sets, without a word.
@@ -129,7 +159,7 @@ class ShardSets:
                 replaced while the run started.
         """
         splits = [split for split in SPLITS_OF.get(word, SPLITS) if self.folders[split]]
-        mine = {split: self._identity(split) for split in splits}
+        mine = {split: self.identity(split) for split in splits}
         if not (distributed.is_available() and distributed.is_initialized()):
             return
         of_ranks: list[Any] = [None] * distributed.get_world_size()
@@ -141,10 +171,12 @@ class ShardSets:
                     "while the run started, or nodes see different folders. Start it again."
                 )
 
-    def _identity(self, split: Split) -> tuple[str, ...]:
-        """Of the split's sets, and of their proposals."""
-        proposals = self.proposals(split)
-        return self.reader(split).sha256 + (() if proposals is None else proposals.sha256)
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """What tells the split's sets, and the proposals that are read with them, from others."""
+        proposals, limit = self.proposals(split), self._max_proposals
+        limited = () if limit is None else (f"max_proposals={limit}",)
+        of_proposals = () if proposals is None else proposals.sha256 + limited
+        return self.reader(split).sha256 + of_proposals
 
     def fetched_ahead(self, split: Split, order: Order, trainer: Any, read_ahead: int) -> Order:
         """The same order; where shards are remote, one process per node fetches them ahead of it.

@@ -5,6 +5,7 @@ trained and keeps the count in its checkpoints: neither what workers have read a
 generator's state matters.
 """
 
+import hashlib
 from typing import Any
 
 from lit_detseg.data.order import NO_SAMPLING, TrainingOrder
@@ -43,7 +44,7 @@ def stream_state(order: TrainingOrder, train_sets: tuple[str, ...], step: int) -
 
     Args:
         order: of the training images.
-        train_sets: SHA-256 of the index of each training set.
+        train_sets: SHA-256 of the index of each training set, and of its proposals if it has some.
         step: how many steps were trained.
     """
     return {
@@ -111,5 +112,10 @@ def recount(trainer: Any, stored: dict[str, Any], current: dict[str, Any], step:
 
 
 def _words(state: dict[str, Any], names: list[str]) -> str:
-    short = {**state, "train_sets": [sha256[:12] for sha256 in state["train_sets"]]}
+    short = {**state, "train_sets": [_shortened(name) for name in state["train_sets"]]}
     return ", ".join(f"{name} = {short[name]}" for name in names)
+
+
+def _shortened(identity: str) -> str:
+    """A SHA-256 by its first characters; what is readable stays as it is."""
+    return identity[:12] if len(identity) == hashlib.sha256().digest_size * 2 else identity

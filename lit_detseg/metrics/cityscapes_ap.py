@@ -10,6 +10,7 @@ from lit_detseg.metrics.cityscapes_matching import (
     cityscapes_average_precisions,
     match_cityscapes,
 )
+from lit_detseg.metrics.coco_accumulation import mean_of_defined
 from lit_detseg.metrics.instance_masks import found_masks, true_masks
 from lit_detseg.metrics.keyed_metric import JudgedImages, KeyedMetric
 from lit_detseg.metrics.pairs import (
@@ -22,6 +23,7 @@ from lit_detseg.metrics.pairs import (
     concatenate,
     take,
 )
+from lit_detseg.metrics.run_lengths import mask_areas
 from lit_detseg.structures import BoxTarget, Detections
 
 FoundOrTruth = TypeVar("FoundOrTruth", Found, Truth)
@@ -78,16 +80,13 @@ class CityscapesAveragePrecision(KeyedMetric):
         at_50 = {
             f"map_50_{name}": float(row[0]) for name, row in zip(class_names, scores, strict=True)
         }
-        summary = {"map": _mean(scores), "map_50": _mean(scores[:, 0]), **at_50}
+        summary = {"map": mean_of_defined(scores), "map_50": mean_of_defined(scores[:, 0]), **at_50}
         return summary, [float(row.mean()) for row in scores]
 
 
 def _with_masks(rows: FoundOrTruth, masks: np.ndarray) -> FoundOrTruth:
     """The rows with masks for shapes, and their pixels for areas."""
-    from pycocotools import mask as coco_mask
-
-    area = np.array(coco_mask.area(list(masks)), dtype=np.float64)
-    return rows._replace(shape=masks, area=area)
+    return rows._replace(shape=masks, area=mask_areas(masks))
 
 
 def _void_row(target: BoxTarget) -> Truth:
@@ -101,9 +100,3 @@ def _void_row(target: BoxTarget) -> Truth:
         is_difficult=np.zeros(1, bool),
     )
     return _with_masks(row, row.shape)
-
-
-def _mean(values: np.ndarray) -> float:
-    """The mean of what is defined."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")

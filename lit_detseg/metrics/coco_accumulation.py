@@ -60,25 +60,25 @@ def summarize(curves: CocoCurves) -> dict[str, float]:
     """COCO's twelve numbers, under torchmetrics' names; NaN where nothing counts."""
     precision, recall = curves
     return {
-        "map": _mean(precision[..., ALL]),
-        "map_50": _mean(precision[AT_50, ..., ALL]),
-        "map_75": _mean(precision[AT_75, ..., ALL]),
-        "map_small": _mean(precision[..., SMALL]),
-        "map_medium": _mean(precision[..., MEDIUM]),
-        "map_large": _mean(precision[..., LARGE]),
-        "mar_1": _mean(recall[..., ALL, 0]),
-        "mar_10": _mean(recall[..., ALL, 1]),
-        "mar_100": _mean(recall[..., ALL, 2]),
-        "mar_small": _mean(recall[..., SMALL, 2]),
-        "mar_medium": _mean(recall[..., MEDIUM, 2]),
-        "mar_large": _mean(recall[..., LARGE, 2]),
+        "map": mean_of_defined(precision[..., ALL]),
+        "map_50": mean_of_defined(precision[AT_50, ..., ALL]),
+        "map_75": mean_of_defined(precision[AT_75, ..., ALL]),
+        "map_small": mean_of_defined(precision[..., SMALL]),
+        "map_medium": mean_of_defined(precision[..., MEDIUM]),
+        "map_large": mean_of_defined(precision[..., LARGE]),
+        "mar_1": mean_of_defined(recall[..., ALL, 0]),
+        "mar_10": mean_of_defined(recall[..., ALL, 1]),
+        "mar_100": mean_of_defined(recall[..., ALL, 2]),
+        "mar_small": mean_of_defined(recall[..., SMALL, 2]),
+        "mar_medium": mean_of_defined(recall[..., MEDIUM, 2]),
+        "mar_large": mean_of_defined(recall[..., LARGE, 2]),
     }
 
 
 def average_precision_of_classes(curves: CocoCurves) -> list[float]:
     """AP of each class, over the ten IoU thresholds and all areas; NaN without an object."""
     num_classes = curves.precision.shape[2]
-    return [_mean(curves.precision[:, :, label, ALL]) for label in range(num_classes)]
+    return [mean_of_defined(curves.precision[:, :, label, ALL]) for label in range(num_classes)]
 
 
 def _final_recall(right: np.ndarray, rank: np.ndarray, total: int) -> np.ndarray:
@@ -98,7 +98,7 @@ def _precision_at_recalls(right: np.ndarray, wrong: np.ndarray, total: int) -> n
     return np.take_along_axis(envelope, np.reshape(places, (len(IOU_THRESHOLDS), -1)), axis=1)
 
 
-def _mean(values: np.ndarray) -> float:
-    """The mean of what is defined."""
+def mean_of_defined(values: np.ndarray) -> float:
+    """The mean of what is not NaN; NaN where nothing is defined."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from torchmetrics import Metric
@@ -36,3 +37,12 @@ class DetectionMetric(Metric):
 
         NaN stands for "not defined here", for example a class that has no object: never -1.
         """
+
+
+def monitored_score(metric: Any) -> str:
+    """The name under which a metric's main score is logged in validation.
+
+    Args:
+        metric: `map` is the main score of one that does not say.
+    """
+    return f"val/{getattr(metric, 'main_score', 'map')}"

@@ -1,31 +1,42 @@
 """Masks as metrics keep them: compressed RLE of the original image, whatever they came as."""
 
-from typing import Any
-
 import numpy as np
-from torch import Tensor
 
+from lit_detseg.metrics.run_lengths import Rle, encoded
 from lit_detseg.ops.masks import split_masks
 from lit_detseg.structures import BoxTarget, Detections, InstanceMasks, UserError
-
-Rle = dict[str, Any]
 
 
 def found_masks(found: Detections, target: BoxTarget) -> np.ndarray:
     """(K,) object: the RLEs of an image's predicted masks.
 
     Raises:
+        UserError: as `found_pixels`.
+    """
+    return _column([encoded(mask) for mask in found_pixels(found, target)])
+
+
+def found_pixels(found: Detections, target: BoxTarget) -> np.ndarray:
+    """(K, height, width) bool: an image's predicted masks.
+
+    Raises:
         UserError: when there are none, or they are not in pixels of the original image.
     """
     if found.masks is None and len(found.boxes):
         raise UserError(
-            f"The detections in image {target.image_id} have no masks. This metric scores masks: "
-            "use a model that predicts them, or a metric of boxes."
+            f"The detections in image {target.image_id} have no masks, which are asked for here: "
+            "use a model that predicts them, or a metric of boxes and results files of boxes."
         )
-    masks = [] if found.masks is None else list(found.masks)
-    if len(masks) != len(found.boxes):
-        raise UserError(f"Image {target.image_id}: {len(masks)} masks, {len(found.boxes)} boxes.")
-    return _column([_encoded(mask, target) for mask in masks])
+    if found.masks is None:
+        return np.zeros((0, *target.original_size), dtype=np.bool_)
+    if len(found.masks) != len(found.boxes):
+        raise UserError(
+            f"Image {target.image_id}: {len(found.masks)} masks, {len(found.boxes)} boxes."
+        )
+    masks = found.masks.detach().cpu().numpy().astype(np.bool_, copy=False)
+    if len(masks):
+        _check_size(masks.shape[1:], target, "a predicted mask")
+    return masks
 
 
 def true_masks(target: BoxTarget) -> np.ndarray:
@@ -43,15 +54,6 @@ def true_masks(target: BoxTarget) -> np.ndarray:
         return _column([])
     of_objects = split_masks(target.masks, [1] * len(target.masks.sizes))
     return _column([_annotated(one, number, target) for number, one in enumerate(of_objects)])
-
-
-def _encoded(mask: Tensor, target: BoxTarget) -> Rle:
-    """The RLE of a (H, W) bool mask."""
-    from pycocotools import mask as coco_mask
-
-    _check_size(tuple(mask.shape), target, "a predicted mask")
-    pixels = mask.detach().cpu().numpy() != 0
-    return coco_mask.encode(np.asfortranarray(pixels, dtype=np.uint8))
 
 
 def _annotated(mask: InstanceMasks, number: int, target: BoxTarget) -> Rle:

@@ -37,8 +37,8 @@ class KeyedMetric(DetectionMetric):
     """A score computed from judged detections.
 
     Images are matched where they are, some at a time, as they arrive; what is kept of them (at most
-    30 bytes per detection) lies on the CPU, wherever the module is moved, and is in no
-    checkpoint. `compute` exchanges all of it in two collectives, whatever the number of images
+    30 bytes per detection, 40 with masks) lies on the CPU, wherever the module is moved, and is in
+    no checkpoint. `compute` exchanges all of it in two collectives, whatever the number of images
     and however unevenly the ranks have seen them. An image seen twice, on one rank or on two,
     counts once, as it was first seen on the lowest rank. Equal scores are ranked by image id.
 
@@ -48,6 +48,9 @@ class KeyedMetric(DetectionMetric):
 
     full_state_update = False
     num_images: int | None = None
+    # Tables without a row, whose shapes are of the kind that this metric compares.
+    _nothing_found = NOTHING_FOUND
+    _nothing_true = NOTHING_TRUE
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +135,7 @@ class KeyedMetric(DetectionMetric):
         found = [part._replace(image=part.image + number) for number, (part, _) in numbered]
         truth = [part._replace(image=part.image + number) for number, (_, part) in numbered]
         matches, sought = self._judge(
-            concatenate([NOTHING_FOUND, *found]), concatenate([NOTHING_TRUE, *truth])
+            concatenate([self._nothing_found, *found]), concatenate([self._nothing_true, *truth])
         )
         return JudgedImages(np.array(list(images), dtype=np.str_), matches, sought)
 

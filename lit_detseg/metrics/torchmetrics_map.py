@@ -64,7 +64,8 @@ class TorchmetricsAveragePrecision(DetectionMetric):
         if metric.box_format != "xyxy" or tuple(metric.iou_type) != ("bbox",):
             raise UserError(
                 f"MeanAveragePrecision has box_format={metric.box_format!r} and "
-                f"iou_type={metric.iou_type!r}. Here it scores boxes: use 'xyxy' and 'bbox'."
+                f"iou_type={metric.iou_type!r}. Here it scores boxes: use 'xyxy' and 'bbox', or "
+                "lit_detseg.metrics.coco_mask_ap.CocoMaskAveragePrecision for masks."
             )
         self.inner = metric
         self._forget()

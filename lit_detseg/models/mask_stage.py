@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lit_detseg.assignment.mask_targets import MaskTargets, mask_targets
-from lit_detseg.assignment.matching import BACKGROUND, is_learned
+from lit_detseg.assignment.mask_targets import MaskTargets, roi_mask_targets
+from lit_detseg.assignment.roi_sampling import SampledRoIs
 from lit_detseg.losses.mask import competing_mask_loss, mask_loss
 from lit_detseg.models.backbones.backbone import Backbone
 from lit_detseg.models.heads.mask import MaskHead, MaskNorm
-from lit_detseg.models.roi_stage import SampledRoIs
 from lit_detseg.ops.pooling import RoIPooling, pool_rois
-from lit_detseg.structures import BoxTarget, Detections, Images, UserError
+from lit_detseg.structures import BoxTarget, Detections, Images
 
 
 @dataclass(frozen=True)
@@ -140,11 +139,15 @@ class MaskStage(nn.Module):
         Raises:
             UserError: when targets have no masks.
         """
-        on_objects = [_on_objects(of_image) for of_image in samples]
+        on_objects = [of_image.on_objects() for of_image in samples]
         logits = self(features, [rois.boxes for rois in on_objects], trunk)
         loss = mask_loss if self.masks.classes == "independent" else competing_mask_loss
         losses = [
-            loss(of_image, rois.labels - 1, self._targets(rois, target, size, of_image.shape[-1]))
+            loss(
+                of_image,
+                rois.labels - 1,
+                roi_mask_targets(rois, target, of_image.shape[-1], size, self.masks.targets),
+            )
             for of_image, rois, target, size in zip(
                 logits, on_objects, targets, images.sizes.tolist(), strict=True
             )
@@ -172,25 +175,3 @@ class MaskStage(nn.Module):
         if self.masks.classes == "independent":
             return logits[number, labels].sigmoid()
         return logits.softmax(dim=1)[number, labels + 1]
-
-    @torch.no_grad()
-    def _targets(
-        self, rois: SampledRoIs, target: BoxTarget, image_size: list[int], cells: int
-    ) -> Float[Tensor, "rois {cells} {cells}"]:
-        if not len(rois.boxes):
-            return rois.boxes.new_zeros(0, cells, cells)
-        if target.masks is None:
-            raise UserError(
-                f"The objects of image {target.image_id} come without masks, and this model learns "
-                "masks. Set --data.masks=true, and pack the shards from annotations with masks."
-            )
-        places = is_learned(target).nonzero().squeeze(1)[rois.objects.cpu()]
-        height, width = image_size
-        return mask_targets(
-            target.masks, places, rois.boxes, cells, (height, width), self.masks.targets
-        )
-
-
-def _on_objects(samples: SampledRoIs) -> SampledRoIs:
-    chosen = samples.labels > BACKGROUND
-    return SampledRoIs(*(part[chosen] for part in samples))

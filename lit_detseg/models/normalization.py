@@ -69,6 +69,12 @@ class PixelNormalization(nn.Module):
         inside = inside_image(images.sizes, pixels.shape[-2], pixels.shape[-1])
         return normalised * inside[:, None]
 
+    def each_alone(self, images: Images) -> list[Float[Tensor, "3 _ _"]]:
+        """Normalised pixels of each image, without the padding that its batch gave it."""
+        sizes = images.sizes.tolist()
+        pixels = zip(self(images), sizes, strict=True)
+        return [image[:, :height, :width] for image, (height, width) in pixels]
+
 
 def inside_image(
     sizes: Int[Tensor, "batch 2"], height: int, width: int

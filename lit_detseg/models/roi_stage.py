@@ -5,24 +5,19 @@ Fast R-CNN runs it on proposals that it is given, Faster R-CNN on those of its o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lit_detseg.assignment.matching import (
-    FOREGROUND,
-    Objects,
-    match_boxes,
-    objects_to_learn,
-)
-from lit_detseg.assignment.sampling import ROIS, sample
+from lit_detseg.assignment.matching import Objects, objects_to_learn
+from lit_detseg.assignment.offset_statistics import OffsetStatistics
+from lit_detseg.assignment.roi_sampling import SampledRoIs, draw_rois
 from lit_detseg.losses.fast_rcnn import fast_rcnn_losses
 from lit_detseg.models.backbones.backbone import Backbone
 from lit_detseg.models.detector import seeds_of
 from lit_detseg.models.heads.box import BoxHead, build_box_head
-from lit_detseg.ops.box_coding import decode_boxes, encode_boxes
+from lit_detseg.ops.box_coding import decode_boxes
 from lit_detseg.ops.nms import best_of_columns, class_nms, clip_boxes, large_enough
 from lit_detseg.ops.pooling import RoIPooling, pool_rois
 from lit_detseg.structures import BoxTarget, Detections, Images
@@ -45,7 +40,10 @@ class RoISettings:
             paper's own program have low = 0.1, a substitute for hard negative mining;
             py-faster-rcnn, which trains both stages at once as we do, and all that followed have
             0. With 0.1 an image without objects teaches this stage nothing.
-        offset_std: target offsets are divided by these, to have unit variance (section 2.3).
+        offset_std: target offsets are divided by these, to have unit variance (section 2.3);
+            numbers that py-faster-rcnn and all that followed have in place of measured ones.
+        measure_offsets: divide by the deviations of each class instead, and subtract their means,
+            once somebody has measured them (`RoIStage.normalise_offsets`): Fast R-CNN.
         beta: where smooth L1 turns from a square into a line.
     """
 
@@ -57,6 +55,7 @@ class RoISettings:
     foreground_iou: float = 0.5
     background_iou: tuple[float, float] = (0.0, 0.5)
     offset_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    measure_offsets: bool = False
     beta: float = 1.0
 
 
@@ -83,17 +82,8 @@ PAPER_ROIS, PAPER_DETECTIONS = RoISettings(), DetectionSettings()
 # Fast R-CNN (section 2.3): 64 RoIs of each of two images, the background from [0.1, 0.5). Its
 # program (lib/fast_rcnn/test.py) has no least score, and keeps 100 boxes of each class before NMS;
 # the threshold that it adapts to keep about 40 per image and class over the whole set is not here.
-FAST_RCNN_ROIS = RoISettings(num_samples=64, background_iou=(0.1, 0.5))
+FAST_RCNN_ROIS = RoISettings(num_samples=64, background_iou=(0.1, 0.5), measure_offsets=True)
 FAST_RCNN_DETECTIONS = DetectionSettings(min_score=0.0, max_detections=None, max_per_class=100)
-
-
-class SampledRoIs(NamedTuple):
-    """The RoIs that one image learns from."""
-
-    boxes: Float[Tensor, "rois 4"]  # XYXY pixels
-    labels: Int[Tensor, " rois"]  # 0 background, otherwise 1 + label of the object
-    objects: Int[Tensor, " rois"]  # index of the object; only meaningful where the label is not 0
-    target_offsets: Float[Tensor, "rois 4"]  # divided by `offset_std`; likewise
 
 
 class RoIStage(nn.Module):
@@ -108,6 +98,9 @@ class RoIStage(nn.Module):
         detections: which boxes are answered.
     """
 
+    offset_mean: Float[Tensor, "classes 4"]
+    offset_std: Float[Tensor, "classes 4"]
+
     def __init__(
         self,
         head: BoxHead,
@@ -119,6 +112,23 @@ class RoIStage(nn.Module):
         self.head = head
         self.strides = tuple(strides)
         self.rois, self.detections = rois, detections
+        std = torch.tensor(rois.offset_std).repeat(head.class_logits.out_features, 1)
+        self.register_buffer("offset_std", std)  # with what was measured, weights travel
+        self.register_buffer("offset_mean", torch.zeros_like(std))
+
+    @property
+    def knows_offsets(self) -> bool:
+        """Whether offsets have been measured, for these weights or for those they came from."""
+        return bool(self.offset_mean.any())
+
+    def normalise_offsets(self, statistics: OffsetStatistics) -> None:
+        """Let target offsets have zero mean and unit variance in each class.
+
+        Args:
+            statistics: of the training set. The background keeps what it has; nothing reads it.
+        """
+        self.offset_mean[1:] = statistics.mean.to(self.offset_mean)
+        self.offset_std[1:] = statistics.std.to(self.offset_std)
 
     @classmethod
     def over(
@@ -180,33 +190,25 @@ class RoIStage(nn.Module):
             for of_image, target, seed in zip(proposals, targets, seeds, strict=True)
         ]
 
-    @torch.no_grad()
     def draw_samples(
         self,
         proposals: Float[Tensor, "proposals 4"],
         objects: Objects,
         seed: Int[Tensor, ""],
     ) -> SampledRoIs:
-        """The RoIs that one image learns from: of its proposals and of its objects themselves.
-
-        Early proposals may touch no object; the objects' own boxes make sure of some positives.
-        """
+        """The RoIs that one image learns from: of its proposals and of its objects themselves."""
         settings = self.rois
-        boxes = torch.cat([proposals, objects.boxes.to(proposals)])
-        matches = match_boxes(
-            boxes, objects.boxes, settings.foreground_iou, settings.background_iou
+        rois = draw_rois(
+            proposals,
+            objects,
+            seed,
+            num_samples=settings.num_samples,
+            positive_fraction=settings.positive_fraction,
+            foreground_iou=settings.foreground_iou,
+            background_iou=settings.background_iou,
         )
-        samples = sample(
-            matches.labels, settings.num_samples, settings.positive_fraction, seed, ROIS
-        )
-        index = samples.places[samples.valid]
-        boxes, object_index = boxes[index], matches.objects[index]
-        if not len(objects.boxes):
-            return SampledRoIs(boxes, matches.labels[index], object_index, torch.zeros_like(boxes))
-        foreground = matches.labels[index] == FOREGROUND
-        labels = (objects.labels[object_index] + 1) * foreground
-        offsets = encode_boxes(objects.boxes[object_index], boxes)
-        return SampledRoIs(boxes, labels, object_index, offsets / self._std(offsets))
+        mean, std = self.offset_mean[rois.labels], self.offset_std[rois.labels]
+        return rois._replace(target_offsets=(rois.target_offsets - mean) / std)
 
     def compute_losses(
         self,
@@ -246,16 +248,21 @@ class RoIStage(nn.Module):
     ) -> Detections:
         """One box for each pair of RoI and class, the background left out."""
         scores = logits.softmax(dim=1)[:, 1:]
-        offsets = offsets[:, 1:] * self._std(offsets)
+        offsets = (offsets * self.offset_std + self.offset_mean)[:, 1:]
         boxes = clip_boxes(decode_boxes(offsets, rois[:, None]), image_size)
-        settings = self.detections
-        likely = (scores > settings.min_score) & large_enough(boxes, MIN_SIDE)
-        if settings.max_per_class is not None:
-            likely &= best_of_columns(scores.where(likely, -1.0), settings.max_per_class)
-        labels = likely.nonzero()[:, 1]
-        boxes, scores = boxes[likely], scores[likely]
-        kept = class_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
-        return Detections(boxes[kept], labels[kept], scores[kept])
+        return best_detections(scores, boxes, self.detections)
 
-    def _std(self, offsets: Tensor) -> Float[Tensor, "4"]:
-        return offsets.new_tensor(self.rois.offset_std)
+
+def best_detections(
+    scores: Float[Tensor, "rois classes"],
+    boxes: Float[Tensor, "rois classes 4"],
+    settings: DetectionSettings,
+) -> Detections:
+    """Which pairs of RoI and class are answered, given a probability and a clipped box of each."""
+    likely = (scores > settings.min_score) & large_enough(boxes, MIN_SIDE)
+    if settings.max_per_class is not None:
+        likely &= best_of_columns(scores.where(likely, -1.0), settings.max_per_class)
+    labels = likely.nonzero()[:, 1]
+    boxes, scores = boxes[likely], scores[likely]
+    kept = class_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
+    return Detections(boxes[kept], labels[kept], scores[kept])

@@ -18,6 +18,7 @@ from lit_detseg.models.detector import Detector
 from lit_detseg.modules.learning_rate import ScaledSchedule, learning_rate_rule
 from lit_detseg.modules.original_size import to_original_size
 from lit_detseg.modules.parameter_groups import GroupSettings, ParameterGroups, parameter_groups
+from lit_detseg.ops.pasting import Pasting
 from lit_detseg.structures import DetectionBatch, Detections, LabelMap, UserError
 
 # splitmix64's increment: spreads consecutive numbers over the 64-bit seeds.
@@ -41,9 +42,12 @@ class DetectionModule(LightningModule):
         bias_weight_decay: whether biases decay.
         lr_factors: further factors by name of a part of the model, such as
             `{roi_stage.head.class_logits: 10}`; see `GroupSettings`.
+        pasting: how masks in cells of boxes become pixels, in evaluation and pictures; not given:
+            as in detectron2.
 
     Attributes:
         label_map: the classes, taken from the data module; travels in the checkpoint.
+        found: what the latest step of an evaluation found, in pixels of the original images.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class DetectionModule(LightningModule):
         bias_lr_factor: float = 1.0,
         bias_weight_decay: bool = True,
         lr_factors: dict[str, float] | None = None,
+        pasting: Pasting | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -66,7 +71,9 @@ class DetectionModule(LightningModule):
         self.reference_batch_size = reference_batch_size
         self.warmup_steps = warmup_steps
         self.group_settings = GroupSettings(bias_lr_factor, bias_weight_decay, lr_factors)
+        self.pasting = pasting or Pasting()
         self.label_map: LabelMap | None = None
+        self.found: list[Detections] = []
         self.learning_rate_note = ""
 
     def setup(self, stage: str) -> None:
@@ -77,12 +84,16 @@ class DetectionModule(LightningModule):
 
     def training_step(self, batch: DetectionBatch, batch_index: int) -> Tensor:
         """Log every named loss and return their sum."""
-        losses = self.model(batch.images, batch.targets)
+        losses = self.compute_losses(batch)
         total = torch.stack(list(losses.values())).sum()
         images = len(batch.targets)
         self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, batch_size=images)
         self.log("train/loss", total, batch_size=images)
         return total
+
+    def compute_losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
+        """Named scalars whose sum is minimised."""
+        return self.model(batch.images, batch.targets)
 
     def validation_step(self, batch: DetectionBatch, batch_index: int) -> Any:
         """Compare detections with ground truth, in original pixels, keyed by image id.
@@ -90,16 +101,18 @@ class DetectionModule(LightningModule):
         Returns:
             `list[Detections]` in pixels of the resized image, for callbacks that draw them.
         """
+        self.found = []
         if not batch.targets:  # the last batch of an evaluation may leave a rank without images
             return []
         detections = self.model(batch.images)
         if not self.trainer.sanity_checking:
-            found = to_original_size(detections, batch.images, batch.targets)
-            self.metric.update(found, batch.targets)
+            self.found = self._in_original_pixels(detections, batch)
+            self.metric.update(self.found, batch.targets)
         return detections
 
     def on_validation_epoch_end(self) -> None:
         """Log the metric's results as `val/<name>`."""
+        self.found = []
         if not self.trainer.sanity_checking:
             self._log_scores("val")
 
@@ -109,13 +122,15 @@ class DetectionModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the metric's results as `test/<name>`."""
+        self.found = []
         self._log_scores("test")
 
     def predict_step(self, batch: DetectionBatch, batch_index: int) -> list[Detections]:
         """Detections in pixels of the original images."""
-        if not batch.targets:
-            return []
-        return to_original_size(self.model(batch.images), batch.images, batch.targets)
+        self.found = []
+        if batch.targets:
+            self.found = self._in_original_pixels(self.model(batch.images), batch)
+        return self.found
 
     def on_train_batch_start(self, batch: DetectionBatch, batch_index: int) -> None:
         """Derive dropout's random numbers from (seed, step, rank): a resume repeats them."""
@@ -176,6 +191,11 @@ class DetectionModule(LightningModule):
     def _data_module(self) -> Any:
         trainer = self._trainer
         return None if trainer is None else getattr(trainer, "datamodule", None)
+
+    def _in_original_pixels(
+        self, detections: list[Detections], batch: DetectionBatch
+    ) -> list[Detections]:
+        return to_original_size(detections, batch.images, batch.targets, self.pasting)
 
     def _log_scores(self, prefix: str) -> None:
         # The metric has already agreed over the ranks: every rank logs the same numbers.

@@ -4,8 +4,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torchmetrics import Metric
 
+from lit_detseg.assignment.matching import Objects
+from lit_detseg.assignment.offset_statistics import measure_offsets
 from lit_detseg.metrics.proposal_recall import ProposalRecall
 from lit_detseg.models.backbones import Backbone
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
@@ -35,6 +38,9 @@ class FastRCNN(DetectionModule):
     """Fast R-CNN (arXiv:1504.08083) on proposals that the data bring (`data.proposals`).
 
     Losses: `classification`, `box_regression`.
+
+    Before a new run trains, mean and deviation of the box offsets of each class are measured on the
+    training set (section 2.3; `rois.measure_offsets`), from what the data module gives.
 
     Args:
         num_classes: without background; the command line takes it from the shards.
@@ -76,6 +82,29 @@ class FastRCNN(DetectionModule):
             bias_lr_factor=bias_lr_factor,
             **training,
         )
+
+    def on_fit_start(self) -> None:
+        """Measure the offsets, unless the weights came with them."""
+        assert isinstance(self.model, FastRCNNDetector)
+        stage = self.model.roi_stage
+        continued = self.trainer.ckpt_path is not None
+        if not stage.rois.measure_offsets or continued or stage.knows_offsets:
+            return
+        regions = getattr(self._data_module, "regions_to_learn", None)
+        if regions is None:
+            rank_zero_warn(
+                "The data module has no `regions_to_learn`: box offsets are divided by "
+                f"{stage.rois.offset_std}, not by deviations measured for each class."
+            )
+            return
+        as_tensors = ((torch.from_numpy(one) for one in image) for image in regions())
+        statistics = measure_offsets(
+            ((proposals, Objects(boxes, labels)) for proposals, boxes, labels in as_tensors),
+            stage.head.class_logits.out_features - 1,
+            stage.rois.foreground_iou,
+            stage.rois.offset_std,
+        )
+        stage.normalise_offsets(statistics)
 
 
 class RegionProposals(DetectionModule):

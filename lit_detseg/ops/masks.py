@@ -46,7 +46,7 @@ def pack_masks(
     rles = [one if isinstance(one, Mapping) else None for one in annotated]
     polygons = [[] if one is None or isinstance(one, Mapping) else one for one in annotated]
     lines = list(chain.from_iterable(polygons))
-    coordinates = np.array(list(chain.from_iterable(lines)), dtype=np.float32)
+    coordinates = np.array(list(chain.from_iterable(lines)), dtype=np.float64)
     counts = [b"" if rle is None else _bytes(rle["counts"]) for rle in rles]
     own_sizes = [
         tuple(size) if rle is None else tuple(rle["size"])

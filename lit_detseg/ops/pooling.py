@@ -1,7 +1,8 @@
-"""Features of a region: RoI pooling and RoIAlign, from one feature map or from a pyramid.
+"""Features of a region: RoI pooling and RoIAlign, from one feature map or from a pyramid; SPP.
 
 Sources: RoI pooling, Fast R-CNN (arXiv:1504.08083, section 2.1); RoIAlign, Mask R-CNN
-(arXiv:1703.06870, section 3); the level of a RoI, FPN (arXiv:1612.03144, eq. 1).
+(arXiv:1703.06870, section 3); the level of a RoI, FPN (arXiv:1612.03144, eq. 1); spatial pyramid
+pooling, SPP-net (arXiv:1406.4729, sections 2.2 and 4.1, appendix A).
 """
 
 import math
@@ -103,3 +104,105 @@ def with_image_index(boxes: list[Float[Tensor, "_ 4"]]) -> Float[Tensor, "boxes 
     joined = torch.cat(boxes)
     image = torch.cat([joined.new_full((n, 1), i) for i, n in enumerate(counts)])
     return torch.cat([image, joined], dim=1)
+
+
+def pool_pyramid(
+    feature: Float[Tensor, "channels height width"],
+    windows: Int[Tensor, "windows 4"],
+    levels: Sequence[int],
+) -> Float[Tensor, "windows features"]:
+    """Spatial pyramid pooling: the maximum in each bin of ever coarser grids over a window.
+
+    Bin i of n along an axis of w cells takes those from floor(i w / n) to before
+    ceil((i + 1) w / n): neighbours may share a cell, none is empty (SPP-net, appendix A).
+
+    Args:
+        feature: a map.
+        windows: XYXY in whole cells, the last ones not included; at least one cell each.
+        levels: bins along each side of each grid, (6, 3, 2, 1) in the paper.
+
+    Returns:
+        The grids one after the other, each channel by channel, row by row.
+    """
+    grids = []
+    for bins in levels:
+        left, top, right, bottom = _bin_borders(windows, bins)
+        # Each bin is a RoI of its own with a single bin: torchvision's divisions are by 1, exact.
+        rois = torch.stack([torch.zeros_like(left), left, top, right - 1, bottom - 1], dim=-1)
+        pooled = roi_pool(feature[None].float(), rois.reshape(-1, 5).float(), (1, 1))
+        pooled = pooled.reshape(len(windows), bins**2, len(feature)).transpose(1, 2)
+        grids.append(pooled.reshape(len(windows), -1))
+    return torch.cat(grids, dim=1).to(feature.dtype)
+
+
+def _bin_borders(
+    windows: Int[Tensor, "windows 4"], bins: int
+) -> tuple[Int[Tensor, "windows {bins} {bins}"], ...]:
+    """Left, top, right and bottom cell of each bin: row by row; the last two not included."""
+    place = torch.arange(bins, device=windows.device)
+    first, size = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
+    place = place[None, :, None]
+    start = first + place * size // bins
+    end = first - (-(place + 1) * size) // bins
+    shape = len(windows), bins, bins
+    left, right = (border[..., 0][:, None, :].expand(shape) for border in (start, end))
+    top, bottom = (border[..., 1][:, :, None].expand(shape) for border in (start, end))
+    return left, top, right, bottom
+
+
+def window_cells(
+    windows: Float[Tensor, "windows 4"],
+    map_size: tuple[int, int],
+    stride: int = 16,
+    first_middle: float = 0.5,
+) -> Int[Tensor, "windows 4"]:
+    """The cells of a map that look at the inside of a window (SPP-net, appendix A).
+
+    Along each axis those from floor(x / S) + 1 to ceil(x / S) - 1, where x is the window's first
+    and last pixel, counted from the middle of what the first cell sees: all cells whose middle lies
+    between the two. Where there is none, the two bounds become their own middle.
+
+    The formula is the paper's (x = S x' for the middle of cell x') and, with offset = S / 2 and
+    offset0 = the middle of the first cell, that of the program (spm_response_boxes.m), whose
+    constants for ZF are not published.
+
+    Args:
+        windows: XYXY pixels of the image that the map was made from.
+        map_size: rows and columns of the map; cells beyond are left out.
+        stride: S, pixels per cell.
+        first_middle: middle of what cell 0 sees, in continuous pixels: 0.5, the first pixel, for a
+            network whose every layer of k x k is padded by k // 2.
+
+    Returns:
+        XYXY in cells, the last ones not included; at least one cell each.
+    """
+    pixels = windows.double() + windows.new_tensor([0.5, 0.5, -0.5, -0.5]) - first_middle
+    first = (pixels[:, :2] / stride).floor() + 1
+    last = (pixels[:, 2:] / stride).ceil() - 1
+    middle = ((first + last) / 2).floor()
+    inverted = first > last
+    first, last = middle.where(inverted, first), middle.where(inverted, last)
+    limit = first.new_tensor(map_size).flip(0) - 1
+    first, last = (bound.clamp(min=0).minimum(limit) for bound in (first, last))
+    return torch.cat([first, last + 1], dim=1).long()
+
+
+def closest_scale(
+    windows: Float[Tensor, "windows 4"], factors: Sequence[float], side: float = 224
+) -> Int[Tensor, " windows"]:
+    """At which scale a window's area is closest to `side` x `side` (SPP-net, section 4.1).
+
+    The program compares sides, 224 / sqrt(area), not areas, and rounds them first; the two differ
+    for windows about halfway between two scales.
+
+    Args:
+        windows: XYXY pixels of the image.
+        factors: what its sides are multiplied by at each scale.
+        side: of ImageNet training.
+
+    Returns:
+        Index into `factors`; the first of two that are as close.
+    """
+    area = (windows[:, 2:] - windows[:, :2]).clamp(min=0).double().prod(dim=1)
+    scaled = area[:, None] * area.new_tensor(factors).square()
+    return (scaled - side**2).abs().argmin(dim=1)

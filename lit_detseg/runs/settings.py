@@ -1,6 +1,10 @@
 """What a run file says about the run directory: the `run:` section of the command line."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+ResultsForm = Literal["coco", "voc", "cityscapes"]
+Results = Literal["coco", "voc", "cityscapes", "none"]
 
 
 @dataclass
@@ -19,6 +23,9 @@ class RunSettings:
             when not given, `val/map` of most.
         pictures: validation pictures drawn with their boxes after each validation; 0 for none.
         wandb_project: project name on the W&B dashboard.
+        results: results files that validate, test and predict write into `results/<word>`: COCO's
+            (one JSON list), VOC's (a text file per class) or Cityscapes' (masks, which need a
+            detector with masks). Not given: predict writes COCO's as `predictions.json`.
     """
 
     dir: str | None = None
@@ -28,3 +35,4 @@ class RunSettings:
     monitor: str | None = None
     pictures: int = 8
     wandb_project: str = "lit_detseg"
+    results: Results | None = None

@@ -43,6 +43,7 @@ class BoxTarget(NamedTuple):
     # Scale x, scale y, offset x, offset y from the original to the resized image; None: the whole
     # image was resized. Evaluation only.
     placement: tuple[float, float, float, float] | None = None
+    source_id: int | str | None = None  # the data set's own id (COCO's number), for results files
 
 
 class DetectionBatch(NamedTuple):

@@ -18,7 +18,9 @@ class InstanceMasks(NamedTuple):
     mirrors. In evaluation the annotation's pixels are those of the original image.
     """
 
-    points: np.ndarray  # (T, 2) float32, x and y of all polygons, pixels of the annotated image
+    # x and y of all polygons, pixels of the annotated image. COCO's fill depends on the last digit
+    # of a coordinate like 0.1: in float32 a third of its objects would gain or lose a pixel.
+    points: np.ndarray  # (T, 2) float64
     polygon_points: np.ndarray  # (G,) int64, points of each polygon; they sum to T
     polygons: np.ndarray  # (N,) int64, polygons of each object; they sum to G
     counts: np.ndarray  # (Q,) uint8, the bytes of all compressed RLEs, as in COCO

@@ -6,9 +6,10 @@ import torch
 from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
-from lit_detseg.assignment.mask_targets import mask_targets
+from lit_detseg.assignment.mask_targets import mask_targets, roi_mask_targets
+from lit_detseg.assignment.roi_sampling import SampledRoIs
 from lit_detseg.ops.masks import pack_masks, rasterise
-from tests.tiny_detection import box_masks
+from tests.tiny_detection import box_masks, make_target
 
 SIZE = (64, 96)
 
@@ -65,9 +66,35 @@ def test_resampled_targets_are_torchvision_s():
     assert ((targets > 0) & (targets < 1)).any()
 
 
-@pytest.mark.parametrize("method", ["drawn", "resampled"])
+@pytest.mark.parametrize("method", ["drawn", "resampled", "cropped"])
 def test_no_rois_have_no_targets(method):
     nothing = torch.zeros(0, 4)
     none = torch.zeros(0, dtype=torch.int64)
     targets = mask_targets(box_masks([[0.0, 0, 5, 5]]), none, nothing, 7, SIZE, method)
     assert targets.shape == (0, 7, 7)
+
+
+def test_cropped_targets_are_read_between_the_pixels_around_a_cell_s_middle():
+    """A bitmap of columns 0, 0, 1, 1, ...: RoI of 8 columns from 0.4 (rounded to 0), 4 cells.
+
+    The middle of cell j is at 2 j + 1, halfway between the middles of columns 2 j and 2 j + 1.
+    Moved by one column it would be halfway between a column inside and one outside.
+    """
+    masks, rois = box_masks([[2.0, 0, 20, 20]]), [[0.4, 0, 8.4, 8], [1.0, 0, 9, 8]]
+    targets = targets_of(masks, rois, 4, "cropped", objects=[0, 0])
+    assert targets[:, 0].tolist() == [[0, 1, 1, 1], [0.5, 1, 1, 1]]
+
+
+def test_masks_of_crowds_are_not_counted_among_the_objects():
+    """The second object of the image is the first that is learned."""
+    target = make_target([[0, 0, 40, 40], [4, 4, 12, 12]], [0, 1], masks=True)
+    target = target._replace(is_crowd=torch.tensor([True, False]))
+    rois = SampledRoIs(
+        torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([2]), torch.tensor([0]), torch.zeros(1, 4)
+    )
+    assert roi_mask_targets(rois, target, 4, SIZE)[0].tolist() == [
+        [0, 0, 0, 0],
+        [0, 1, 1, 0],
+        [0, 1, 1, 0],
+        [0, 0, 0, 0],
+    ]

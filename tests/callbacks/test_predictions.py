@@ -96,6 +96,25 @@ def test_annotated_masks_are_drawn_where_they_stand_in_the_image():
     assert changed.tolist() == [False] * 240 + [True] * 240
 
 
+@pytest.mark.parametrize("kind", ["pixels", "cells"])
+def test_masks_that_were_found_are_drawn_where_their_boxes_are(kind):
+    """The right half of a box of 8 x 6, as pixels of the padded image or as cells of the box."""
+    pixels = torch.zeros(2, HEIGHT, WIDTH + 4, dtype=torch.bool)
+    pixels[0, 2:8, 5:9] = True
+    cells = torch.zeros(2, 2, 2)
+    cells[0, :, 1] = 1
+    one = picture()
+    masks = {"masks": pixels} if kind == "pixels" else {"mask_cells": cells}
+    plain = np.asarray(draw_picture(one._replace(target=None)))
+    found = one.detections._replace(**masks)
+    tinted = np.asarray(draw_picture(one._replace(target=None, detections=found)))
+    middle = 22 + 5 * 30  # below the caption; a pixel is 30 wide
+    changed = (plain[middle] != tinted[middle]).any(axis=1)
+    assert changed[170:250].all()  # the border is smooth
+    assert not changed[:100].any()
+    assert not changed[330:].any()
+
+
 def test_weak_detections_are_not_drawn():
     with_weak, without = picture(), picture()
     strong = Detections(*(field[:1] for field in without.detections[:3]))

@@ -41,3 +41,12 @@ def test_a_checkpoint_stands_in_for_pretrained_weights():
     fill_from_checkpoint(scratch)
     assert module.init_args.backbone_weights == "from_checkpoint"
     assert scratch.init_args.backbone_weights == "none"
+
+
+def test_it_does_so_in_the_detector_that_a_stage_is_for():
+    system = spec("lit_detseg.modules.SPPNet", layer_weights="zf.npz", backbone_weights="zf.npz")
+    fill_from_checkpoint(spec("lit_detseg.modules.RegionSVMs", system=system))
+    fill_num_classes(spec("lit_detseg.modules.RegionSVMs", system=system), ANIMALS, "shards/x")
+    assert system.init_args.layer_weights == "from_checkpoint"
+    assert system.init_args.backbone_weights == "from_checkpoint"
+    assert system.init_args.num_classes == 3

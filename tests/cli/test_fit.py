@@ -124,6 +124,23 @@ def test_evaluation_asks_for_weights(shards, tmp_path, capsys):
     assert "add --ckpt_path best" in complaint(capsys, "validate", *rest)
 
 
+def test_results_that_the_classes_do_not_allow_are_refused(shards, trained, capsys, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    words = ["test", "-c", trained / "config.yaml", "--ckpt_path=last"]
+    sets = [f"--data.test={shards / 'val'}", "--run.results=cityscapes"]
+    assert "The shards' label map has no source_ids" in complaint(capsys, *words, *sets)
+
+
+def test_predictions_are_written_unless_told_otherwise(shards, trained, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    words = ["predict", "-c", trained / "config.yaml", "--ckpt_path=last"]
+    sets = [f"--data.predict={shards / 'val'}"]
+    for more, there in ((["--run.results=none"], False), ([], True)):
+        main([str(word) for word in [*words, *sets, *more]])
+        assert (trained / "predictions.json").is_file() == there
+    assert not (trained / "results").exists()
+
+
 def test_a_batch_that_two_processes_cannot_share_is_refused_once(shards, tmp_path):
     options = ("--trainer.devices=2", "--data.total_batch_size=5")
     result = run_command(*fit_arguments(shards, tmp_path / "run", *options), check=False)

@@ -26,7 +26,7 @@ def quiet(monkeypatch):
 
 def scores_printed(text):
     """The numbers of Lightning's table, `val/map_50` and so on."""
-    rows = [line.split("│") for line in text.splitlines() if "/map" in line and "│" in line]
+    rows = [line.split("│") for line in text.splitlines() if "/" in line and "│" in line]
     return {row[1].strip().split("/")[1]: float(row[2]) for row in rows}
 
 

@@ -63,7 +63,7 @@ def instance_masks(rles: list[dict[str, Any]], size) -> InstanceMasks:
     """Masks of RLEs alone, in place."""
     count = len(rles)
     return InstanceMasks(
-        points=np.zeros((0, 2), np.float32),
+        points=np.zeros((0, 2)),
         polygon_points=np.zeros(0, np.int64),
         polygons=np.zeros(count, np.int64),
         counts=np.frombuffer(b"".join(one["counts"] for one in rles), np.uint8),

@@ -27,7 +27,7 @@ def mixed(sizes=((10, 20), (10, 20), (10, 20))):
     middle[3, 4] = True
     counts = rle(middle)["counts"]
     return InstanceMasks(
-        points=np.array(first + second + third, np.float32).reshape(-1, 2),
+        points=np.array(first + second + third, np.float64).reshape(-1, 2),
         polygon_points=np.array([4, 4, 3]),
         polygons=np.array([2, 0, 1]),
         counts=np.frombuffer(counts, np.uint8),

@@ -50,6 +50,12 @@ def test_what_lies_in_the_padding_does_not_matter():
     assert normalise(images).equal(normalise(images._replace(pixels=scribbled)))
 
 
+def test_each_image_alone_has_no_padding():
+    normalise, images = PixelNormalization(*CAFFE), one_colour(1, 2, 3)
+    (alone,) = normalise.each_alone(images)
+    assert alone.equal(normalise(images)[0, :, :1, :2])
+
+
 def test_statistics_and_channel_order_travel_in_the_state_dict():
     caffe, other = PixelNormalization(*CAFFE), PixelNormalization(*TORCHVISION)
 

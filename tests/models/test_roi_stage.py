@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lit_detseg.assignment.matching import Objects
+from lit_detseg.assignment.offset_statistics import OffsetStatistics
 from lit_detseg.models.backbones.backbone import HeadLayers
 from lit_detseg.models.heads.box import BoxHead
 from lit_detseg.models.roi_stage import DetectionSettings, RoISettings, RoIStage
@@ -141,3 +142,24 @@ def test_an_image_counts_the_same_however_many_rois_it_has():
     features[1] = 1.0  # ...sure of the background in the second
     losses = module.compute_losses([features], [one, three])
     assert losses["classification"].item() == pytest.approx(math.log(3) / 2)
+
+
+def test_measured_offsets_are_taken_off_targets_and_put_back_onto_answers():
+    """Class 1 has mean t_y = 0.1 and deviation 0.5: a target of t_y = 0.3 becomes 0.4."""
+    module = stage()
+    mean, std = torch.zeros(2, 4), torch.full((2, 4), 0.5)
+    mean[1, 1] = 0.1
+    module.normalise_offsets(OffsetStatistics(mean, std))
+    objects = Objects(torch.tensor([[0.0, 3, 10, 13]]), torch.tensor([1]))
+    samples = module.draw_samples(torch.tensor([[0.0, 0, 10, 10]]), objects, torch.tensor(0))
+    place = samples.boxes.tolist().index([0, 0, 10, 10])
+    torch.testing.assert_close(samples.target_offsets[place], torch.tensor([0.0, 0.4, 0, 0]))
+
+    module.head = FixedHead([[0.1, 0.1, 0.8]], [[[0.0] * 4, [0.0] * 4, [0.0, 0.4, 0, 0]]])
+    features, roi = [torch.zeros(1, 1, 25, 25)], [torch.tensor([[0.0, 0, 10, 10]])]
+    (found,) = module.detect(features, roi, SIZE)
+    torch.testing.assert_close(found.boxes[0], torch.tensor([0.0, 3, 10, 13]))
+
+
+def test_statistics_of_offsets_travel_with_the_weights():
+    assert {"offset_mean", "offset_std"} <= set(stage().state_dict())

@@ -1,13 +1,21 @@
 """What the LightningModules of the two-stage detectors fix when nothing is said."""
 
+import shutil
+
 import pytest
 import torch
+from lightning import Trainer
+from torchvision.ops import box_iou
 
+from lit_detseg.data import ShapesDataModule
+from lit_detseg.data.proposals.compute import compute_proposals
+from lit_detseg.data.proposals.grid import Grid
 from lit_detseg.errors import UserError
 from lit_detseg.models.backbones import build_backbone
 from lit_detseg.models.backbones.resnet import ResNetC4
 from lit_detseg.models.proposals import AnchorSettings
 from lit_detseg.modules import FasterRCNN, FastRCNN, MaskRCNN, RegionProposals
+from lit_detseg.ops.box_coding import encode_boxes
 
 
 def test_one_feature_map_gets_the_paper_s_nine_anchors_and_loss():
@@ -117,3 +125,53 @@ def test_biases_of_fast_rcnn_learn_twice_as_fast_as_its_paper_says():
     module = FastRCNN(num_classes=3, backbone="tiny_fpn", head_width=8)
     assert module.group_settings.bias_lr_factor == 2
     assert module.group_settings.bias_weight_decay
+
+
+@pytest.fixture(scope="module")
+def proposed(shards, tmp_path_factory):
+    """The drawn training images with a grid of proposals."""
+    folder = tmp_path_factory.mktemp("proposed") / "train"
+    shutil.copytree(shards / "train", folder)
+    compute_proposals(folder, Grid(levels=4), "grid")
+    return folder
+
+
+def fit_fast_rcnn(folder, tmp_path, **arguments):
+    """One step, from the start or a checkpoint."""
+    module = FastRCNN(num_classes=3, backbone="tiny_fpn", head_width=8)
+    trainer = Trainer(
+        max_steps=arguments.pop("max_steps", 1),
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+    )
+    data = ShapesDataModule(train=str(folder), proposals="grid", total_batch_size=4, num_workers=0)
+    trainer.fit(module, datamodule=data, **arguments)
+    return module.model.roi_stage, trainer
+
+
+def test_fast_rcnn_measures_its_offsets_once_and_keeps_them(proposed, tmp_path):
+    """The deviations are those of the offsets from the set's proposals to its objects."""
+    stage, trainer = fit_fast_rcnn(proposed, tmp_path)
+    images = ShapesDataModule(train=str(proposed), proposals="grid").regions_to_learn()
+    offsets = []
+    for proposals, boxes, labels in images:
+        candidates = torch.cat([torch.from_numpy(proposals), torch.from_numpy(boxes)])
+        iou, number = box_iou(candidates, torch.from_numpy(boxes)).max(dim=1)
+        chosen = (iou >= 0.5) & (torch.from_numpy(labels)[number] == 1)
+        offsets.append(encode_boxes(torch.from_numpy(boxes)[number[chosen]], candidates[chosen]))
+    t_y = torch.cat(offsets)[:, 1]
+    torch.testing.assert_close(stage.offset_std[2, 1], t_y.std(correction=0))
+    torch.testing.assert_close(stage.offset_mean[2, 1], t_y.mean(), rtol=1e-4, atol=1e-6)
+
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    # Measured again they would be the same: what is stored is changed, and has to stay so.
+    stored = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    stored["state_dict"]["model.roi_stage.offset_std"].fill_(0.25)
+    torch.save(stored, tmp_path / "changed.ckpt")
+    stage, _ = fit_fast_rcnn(
+        proposed, tmp_path, max_steps=2, ckpt_path=tmp_path / "changed.ckpt", weights_only=True
+    )
+    assert (stage.offset_std == 0.25).all()

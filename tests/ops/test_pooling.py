@@ -1,4 +1,4 @@
-"""RoI pooling bin by bin, RoIAlign sample by sample, and FPN's choice of the level."""
+"""RoI pooling bin by bin, RoIAlign sample by sample, FPN's choice of the level, pyramids."""
 
 import math
 
@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import MultiScaleRoIAlign
 
-from lit_detseg.ops.pooling import pool_rois, roi_level
+from lit_detseg.ops.pooling import (
+    closest_scale,
+    pool_pyramid,
+    pool_rois,
+    roi_level,
+    window_cells,
+)
 
 
 def test_fast_rcnn_rounds_the_roi_and_its_bins_to_cells():
@@ -154,3 +160,109 @@ def test_half_precision_maps_are_pooled_in_float32():
     half = pool_rois([columns.bfloat16()], roi, [16], 1)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half, pool_rois([columns], roi, [16], 1).bfloat16())
+
+
+def pyramid_by_hand(feature, window, levels):
+    """One bin after the other."""
+    left, top, right, bottom = window
+    columns, rows = right - left, bottom - top
+    grids = []
+    for bins in levels:
+        grid = torch.empty(len(feature), bins, bins)
+        for i in range(bins):
+            for j in range(bins):
+                grid[:, i, j] = feature[
+                    :,
+                    top + i * rows // bins : top + math.ceil((i + 1) * rows / bins),
+                    left + j * columns // bins : left + math.ceil((j + 1) * columns / bins),
+                ].amax(dim=(1, 2))
+        grids.append(grid.flatten())
+    return torch.cat(grids)
+
+
+@given(data=st.data(), levels=st.sampled_from([(6, 3, 2, 1), (1,), (7, 4), (5, 3)]))
+def test_a_pyramid_over_any_window_is_the_maximum_of_each_bin(data, levels):
+    rows, columns = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 260))
+    feature = torch.rand(2, rows, columns, generator=torch.Generator().manual_seed(rows))
+    left, top = data.draw(st.integers(0, columns - 1)), data.draw(st.integers(0, rows - 1))
+    right, bottom = data.draw(st.integers(left + 1, columns)), data.draw(st.integers(top + 1, rows))
+    window = [left, top, right, bottom]
+
+    pooled = pool_pyramid(feature, torch.tensor([window, [0, 0, 1, 1]]), levels)
+
+    assert pooled[0].equal(pyramid_by_hand(feature, window, levels))
+    assert pooled[1].equal(pyramid_by_hand(feature, [0, 0, 1, 1], levels))
+
+
+def test_bins_share_cells_where_the_window_does_not_divide():
+    """Four cells in three bins: floor(4 i / 3) .. ceil(4 (i + 1) / 3): [0, 2), [1, 3), [2, 4)."""
+    feature = torch.tensor([[[1.0, 5.0, 2.0, 3.0]]]).expand(1, 3, 4)
+    pooled = pool_pyramid(feature, torch.tensor([[0, 0, 4, 3]]), (3,))
+    assert pooled.reshape(3, 3)[0].tolist() == [5.0, 5.0, 3.0]
+
+
+def test_a_pyramid_of_the_paper_has_50_bins_channel_by_channel():
+    feature = torch.stack([torch.full((9, 9), float(channel)) for channel in range(4)])
+    pooled = pool_pyramid(feature, torch.tensor([[1, 1, 8, 9]]), (6, 3, 2, 1))
+    assert pooled.shape == (1, 4 * 50)
+    assert pooled[0, :144].reshape(4, 36).unique(dim=1).squeeze(1).tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_gradient_goes_to_the_maximum_of_each_bin():
+    feature = torch.arange(16.0).reshape(1, 4, 4).requires_grad_()
+    pool_pyramid(feature, torch.tensor([[0, 0, 4, 4]]), (2, 1)).sum().backward()
+    assert feature.grad[0].tolist() == [[0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("window", "cells"),
+    [
+        # Cell i looks at the pixels around 16 i, counted from 0.
+        pytest.param([1, 1, 50, 50], [1, 1, 4, 4], id="pixels 1 .. 49: 16, 32 and 48"),
+        pytest.param([0, 0, 49, 49], [1, 1, 3, 3], id="floor(0 / 16) + 1: pixel 0 is not inside"),
+        pytest.param([15, 15, 50, 50], [1, 1, 4, 4], id="pixel 15: 16 is inside"),
+        pytest.param([16, 16, 50, 50], [2, 2, 4, 4], id="pixel 16: 16 is its first, not inside"),
+        pytest.param([1, 20, 50, 28], [1, 1, 4, 2], id="20 .. 27: 2 and 1 become (2 + 1) // 2 = 1"),
+        pytest.param([7, 7, 8, 8], [0, 0, 1, 1], id="a pixel: 1 and 0 become 0"),
+        pytest.param([1, 1, 900, 900], [1, 1, 6, 5], id="as far as the map goes"),
+        pytest.param([300, 300, 400, 400], [5, 4, 6, 5], id="beside the map: its last cell"),
+    ],
+)
+def test_windows_on_a_map_of_5_rows_and_6_columns(window, cells):
+    box = torch.tensor([window], dtype=torch.float32)
+    assert window_cells(box, (5, 6)).tolist() == [cells]
+
+
+def test_cells_that_look_elsewhere_move_the_windows():
+    """VGG-16: cell i looks at 16 i + 8, the middle of the pixels 16 i + 7 and 16 i + 8."""
+    box = torch.tensor([[7.0, 8.0, 40.0, 41.0]])  # pixels 7 .. 39 and 8 .. 40
+    assert window_cells(box, (5, 6), first_middle=8.0).tolist() == [[0, 1, 2, 3]]
+
+
+@given(
+    corner=st.tuples(st.floats(0, 600), st.floats(0, 600)),
+    size=st.tuples(st.floats(0.01, 700), st.floats(0.01, 700)),
+    map_size=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+)
+def test_every_window_has_a_cell_of_the_map(corner, size, map_size):
+    box = torch.tensor([[*corner, corner[0] + size[0], corner[1] + size[1]]])
+    left, top, right, bottom = window_cells(box, map_size)[0].tolist()
+    assert 0 <= left < right <= map_size[1]
+    assert 0 <= top < bottom <= map_size[0]
+
+
+@pytest.mark.parametrize(
+    ("side", "index"),
+    [
+        pytest.param(224, 0, id="as large as in ImageNet: not resized"),
+        pytest.param(112, 1, id="half: doubled"),
+        pytest.param(56, 2, id="a quarter: as large as can be"),
+        pytest.param(500, 0, id="too large at any scale: the smallest"),
+        # 224^2 lies halfway between s^2 and (2 s)^2 for s = 224 / sqrt(2.5) = 141.67.
+        pytest.param(141.6, 1, id="areas, not sides: 2 s is nearer"),
+        pytest.param(141.8, 0, id="s is nearer"),
+    ],
+)
+def test_a_window_is_seen_at_the_scale_of_imagenet(side, index):
+    window = torch.tensor([[3.0, 5.0, 3.0 + side, 5.0 + side]])
+    assert closest_scale(window, [1.0, 2.0, 3.0]).tolist() == [index]

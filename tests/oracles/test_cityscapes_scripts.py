@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lit_detseg.cli.cityscapes_scores import cityscapes_scores
 from lit_detseg.data.readers.cityscapes import CityscapesReader
 from lit_detseg.data.readers.cityscapes_labels import LABELS
 from lit_detseg.data.readers.cityscapes_pixels import draw_instance_ids
@@ -35,33 +36,50 @@ LABEL_NAMES = [label.name for label in LABELS] + ["cargroup", "persongroup", "sk
 @pytest.fixture
 def scores_of_script(tmp_path, monkeypatch):
     """A function that writes scenes as files, and lets the script evaluate them."""
-    monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # gone from NumPy 2.4; the script's
-    script = importlib.import_module(SCRIPT)
-    # It would write the matches into the working folder, and NumPy's numbers are no JSON.
-    monkeypatch.setattr(script, "writeDict2JSON", lambda *_: None)
+    script = script_of(monkeypatch)
 
     def evaluate(scenes):
-        arguments = script.CArgs()
-        vars(arguments).update(vars(script.args))
-        arguments.predictionPath = str(tmp_path)
-        arguments.gtInstancesFile = str(tmp_path / "instances.json")
-        arguments.JSONOutput, arguments.quiet = False, True
-        files = [_written(scene, tmp_path) for scene in scenes]
+        files = [(written(scene, tmp_path), truth_of(scene, tmp_path)) for scene in scenes]
+        arguments = script_arguments(script, tmp_path, tmp_path)
         return script.evaluateImgLists(*map(list, zip(*files, strict=True)), arguments)
 
     return evaluate
 
 
-def _written(scene, folder):
-    truth, predictions = folder / f"{scene.image_id}.png", folder / f"{scene.image_id}.txt"
-    Image.fromarray(scene.ids).save(truth)
+def script_of(monkeypatch):
+    monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # gone from NumPy 2.4; the script's
+    script = importlib.import_module(SCRIPT)
+    # It would write the matches into the working folder, and NumPy's numbers are no JSON.
+    monkeypatch.setattr(script, "writeDict2JSON", lambda *_: None)
+    return script
+
+
+def script_arguments(script, predictions, folder):
+    arguments = script.CArgs()
+    vars(arguments).update(vars(script.args))
+    arguments.predictionPath = str(predictions)
+    arguments.gtInstancesFile = str(folder / "instances.json")
+    arguments.JSONOutput, arguments.quiet = False, True
+    return arguments
+
+
+def truth_of(scene, folder):
+    """The path of its instance ids."""
+    path = folder / f"{scene.image_id}.png"
+    Image.fromarray(scene.ids).save(path)
+    return str(path)
+
+
+def written(scene, folder):
+    """The path of its predictions."""
     lines = []
     for place, (mask, label, score) in enumerate(scene.found):
         name = f"{scene.image_id}_{place}.png"
         Image.fromarray(mask.astype(np.uint8)).save(folder / name)
         lines.append(f"{name} {NUMBERS[label]} {score!r}\n")
-    predictions.write_text("".join(lines))
-    return str(predictions), str(truth)
+    path = folder / f"{scene.image_id}.txt"
+    path.write_text("".join(lines))
+    return str(path)
 
 
 def new_metric():
@@ -117,6 +135,32 @@ def test_what_our_reader_reads_scores_like_the_script(scores_of_script, seed, tm
         metric.update([scene.detections()], [target])
 
     assert_equal(metric, scores_of_script(scenes))
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.parametrize("seed", range(6))
+def test_our_score_of_a_results_folder_is_the_script_s(monkeypatch, seed, tmp_path):
+    """It finds the files by itself, as it does for a submission."""
+    script = script_of(monkeypatch)
+    truths, predictions = tmp_path / "truths", tmp_path / "results"
+    predictions.mkdir()
+    for number, scene in enumerate(random_scenes(seed, count=8)):
+        scene = scene._replace(image_id=f"ulm_{number:06}_000019")
+        write_ids(truths, scene.image_id, scene.ids, split="val")
+        written(scene, predictions)
+    arguments = script_arguments(script, predictions, tmp_path)
+    paths = [str(path) for path in sorted(truths.rglob("*_instanceIds.png"))]
+    files = [script.getPrediction(path, arguments) for path in paths]
+    theirs = script.evaluateImgLists(files, paths, arguments)["averages"]
+
+    ours = cityscapes_scores(truths / "gtFine", predictions)
+
+    same = {"rel": 0, "abs": TOLERANCE, "nan_ok": True}
+    assert ours["AP"] == pytest.approx(theirs["allAp"], **same)
+    assert ours["AP50"] == pytest.approx(theirs["allAp50%"], **same)
+    for name, row in theirs["classes"].items():
+        assert ours["per_class"][name]["AP"] == pytest.approx(row["ap"], **same), name
+        assert ours["per_class"][name]["AP50"] == pytest.approx(row["ap50%"], **same), name
 
 
 def coded(mask):

@@ -15,11 +15,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.proposals import AnchorLearning, AnchorSettings, ProposalSettings
 from lit_detseg.models.roi_stage import DetectionSettings, RoISettings
 from lit_detseg.structures import Images
-from tests.tiny_detection import TinyBackbone, make_images, make_target
+from tests.tiny_detection import make_images, make_target, tiny_faster_rcnn
 
 SIZES, RATIOS, EVERYTHING = ((16.0, 24.0), (40.0, 50.0)), (0.5, 1.0, 2.0), 10**6
 
@@ -38,18 +37,17 @@ class TheirBackbone(nn.Module):
 
 
 def build_ours():
-    return FasterRCNNDetector(
-        TinyBackbone(),
-        num_classes=3,
-        anchors=AnchorSettings(SIZES, RATIOS, rounding="torchvision", center=0.0),
-        anchor_learning=AnchorLearning(
-            num_samples=EVERYTHING, ignore_crossing=False, balance="released_code"
-        ),
-        proposals=ProposalSettings(60, 40, 50, 30, nms_iou=0.7, min_side=1e-3),
+    return tiny_faster_rcnn(
+        rpn={
+            "hidden_channels": 8,
+            "anchors": AnchorSettings(SIZES, RATIOS, rounding="torchvision", center=0.0),
+            "learning": AnchorLearning(
+                num_samples=EVERYTHING, ignore_crossing=False, balance="released_code"
+            ),
+            "proposals": ProposalSettings(60, 40, 50, 30, nms_iou=0.7, min_side=1e-3),
+        },
         rois=RoISettings("roi_align_legacy", num_samples=EVERYTHING, beta=1 / 9),
         detections=DetectionSettings(min_score=0.05, nms_iou=0.5, max_detections=25),
-        rpn_channels=8,
-        head_width=32,
     )
 
 

@@ -45,6 +45,7 @@ class Annotations(NamedTuple):
     is_crowd: np.ndarray  # (O,) bool
     is_difficult: np.ndarray  # (O,) bool
     placements: np.ndarray  # (B, 4) float64, where each image stands in the resized one
+    source_ids: list[int | str | None]  # length B
     voids: list[dict[str, Any] | None] | None = None  # length B; None: no image has any
 
 
@@ -225,6 +226,7 @@ def _annotations(
         is_crowd=np.array([item.is_crowd for item in items], dtype=np.bool_),
         is_difficult=np.array([item.is_difficult for item in items], dtype=np.bool_),
         placements=np.array([s.placement for s in samples], np.float64).reshape(-1, 4),
+        source_ids=[record.source_id for record in records],
         voids=[record.void for record in records] if has_void else None,
     )
 
@@ -275,6 +277,7 @@ def unpack_batch(packed: PackedBatch) -> DetectionBatch:
             nothing if packed.masks is None else split_masks(packed.masks, counts),
             nothing if facts.voids is None else facts.voids,
             map(tuple, facts.placements.tolist()),
+            facts.source_ids,
             strict=True,
         )
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lit_detseg.data.proposals.methods import propose_command
 from lit_detseg.data.proposals.store import (
     FOLDER,
     INDEX_FILE,
@@ -99,7 +100,7 @@ def _indexes(reader: ShardReader, name: str) -> Iterator[tuple[str, ProposalInde
 
 def _read_index(location: str, name: str, cache: ShardCache | None) -> ProposalIndex:
     shards = shown(location)
-    compute = f"`lit-detseg propose {shards} --method METHOD --name {name}`"
+    compute = f"`{propose_command(shards, name)}`"
     folder = proposals_folder(Path(location), name)  # checks the name too
     if not is_url(location):
         if not (folder / INDEX_FILE).is_file():

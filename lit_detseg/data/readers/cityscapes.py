@@ -147,11 +147,11 @@ class CityscapesReader:
         if self.task == "semantic":
             return _semantic(path, file)
         if self.annotations == "polygons":
-            return _instances(draw_instance_ids(path, file))
-        return _instances(read_instance_ids(path, file))
+            return instances(draw_instance_ids(path, file))
+        return instances(read_instance_ids(path, file))
 
 
-def _instances(ids: InstanceIds) -> Annotated:
+def instances(ids: InstanceIds) -> Annotated:
     """Things and groups of them as objects; the same from either kind of file."""
     numbers, faults = ids
     wanted = [value for value in np.unique(numbers).tolist() if class_of(value) in LABEL_OF_ID]

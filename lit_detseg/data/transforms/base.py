@@ -46,6 +46,7 @@ class Sample(NamedTuple):
             tuple(items),
             np.tile(np.array(UNMOVED), (len(items), 1)),
             np.tile(np.array([0.0, 0.0, width, height]), (len(items), 1)),
+            window=(0.0, 0.0, width, height),
         )
 
     def only(self, kept: np.ndarray) -> "Sample":

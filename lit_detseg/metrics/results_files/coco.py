@@ -13,6 +13,7 @@ import numpy as np
 
 from lit_detseg.errors import UserError
 from lit_detseg.metrics.pairs import Found, Truth
+from lit_detseg.metrics.run_lengths import mask_areas
 
 Shape = Literal["bbox", "segm"]
 
@@ -134,7 +135,7 @@ def _found(
         boxes = detections.boxes()
         return Found(image, label, score, boxes, boxes[:, 2] * boxes[:, 3])
     masks = _masks(detections, sizes=None)
-    return Found(image, label, score, masks, _mask_areas(masks))
+    return Found(image, label, score, masks, mask_areas(masks))
 
 
 def _truth(
@@ -174,13 +175,6 @@ def _masks(entries: _Entries, sizes: dict[Hashable, tuple[int, int]] | None) -> 
             forms = "an RLE" if sizes is None else "polygons or an RLE"
             entries.complain(number, f"has a segmentation that is not {forms} ({error!r})")
     return masks
-
-
-def _mask_areas(masks: np.ndarray) -> np.ndarray:
-    from pycocotools import mask
-
-    # One by one: pycocotools 2.0.11 overflows on a list of more than 255 masks.
-    return np.array([mask.area(one) for one in masks], dtype=np.float64)
 
 
 def _image_sizes(images: _Entries) -> dict[Hashable, tuple[int, int]]:

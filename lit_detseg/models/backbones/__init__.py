@@ -2,11 +2,13 @@
 
 import difflib
 
+from lit_detseg.models.backbones.alexnet import AlexNet, CaffeNet
 from lit_detseg.models.backbones.backbone import Backbone
-from lit_detseg.models.backbones.resnet import ResNetC4, ResNetFPN
+from lit_detseg.models.backbones.resnet import ResNetC4, ResNetDC5, ResNetFPN
 from lit_detseg.models.backbones.squeezenet import SqueezeNet, SqueezeNetFPN
 from lit_detseg.models.backbones.tiny import TinyFPN
 from lit_detseg.models.backbones.vgg import VGG16
+from lit_detseg.models.backbones.zf import ZF
 from lit_detseg.models.weights.pretrained import FROM_CHECKPOINT, NONE
 from lit_detseg.structures import UserError
 
@@ -19,7 +21,13 @@ BACKBONES = (
     "resnet18_c4",
     "resnet50_c4",
     "resnet101_c4",
+    "resnet18_dc5",
+    "resnet50_dc5",
+    "resnet101_dc5",
     "vgg16",
+    "alexnet",
+    "caffenet",
+    "zf",
     "squeezenet1_0",
     "squeezenet1_0_fpn",
     "tiny_fpn",
@@ -40,7 +48,8 @@ def build_backbone(
         weights: `none`, `from_checkpoint`, a file, or a torchvision name; see `find_pretrained`.
         trainable_stages: how many stages learn, counted from the output; with 0 nothing does, a
             feature pyramid on top included. By default all, or all but the first two (VGG-16:
-            conv1, conv2; ResNet: stem, layer1) with pretrained weights.
+            conv1, conv2; ResNet: stem, layer1) with pretrained weights; of AlexNet and CaffeNet
+            all but conv1 then, of ZF all.
         norm: ResNet only: `auto`, `frozen_batch`, `group` or `sync_batch`.
         pixel_statistics: `auto`, `torchvision` or `caffe`; see `find_pretrained`.
 
@@ -67,8 +76,17 @@ def _named(
         case "resnet18_c4" | "resnet50_c4" | "resnet101_c4":
             network = name.removesuffix("_c4")
             return ResNetC4(network, weights, trainable_stages, norm, pixel_statistics)
+        case "resnet18_dc5" | "resnet50_dc5" | "resnet101_dc5":
+            network = name.removesuffix("_dc5")
+            return ResNetDC5(network, weights, trainable_stages, norm, pixel_statistics)
         case "vgg16":
             return VGG16(weights, trainable_stages, pixel_statistics)
+        case "alexnet":
+            return AlexNet(weights, trainable_stages, pixel_statistics)
+        case "caffenet":
+            return CaffeNet(weights, trainable_stages, pixel_statistics)
+        case "zf":
+            return ZF(weights, trainable_stages, pixel_statistics)
         case "squeezenet1_0":
             return SqueezeNet(weights, trainable_stages, pixel_statistics)
         case "squeezenet1_0_fpn":

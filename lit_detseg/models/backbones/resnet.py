@@ -1,4 +1,4 @@
-"""ResNet (arXiv:1512.03385) as in Mask R-CNN (arXiv:1703.06870): a feature pyramid, or C4.
+"""ResNet (arXiv:1512.03385): a feature pyramid or C4 as in Mask R-CNN (arXiv:1703.06870), or DC5.
 
 torchvision's layers: the stride of a bottleneck is in its 3x3 convolution ("v1.5"), not in the
 first 1x1 as in the paper and in Detectron.
@@ -158,6 +158,34 @@ class ResNetC4(ResNetBody):
         return [features]
 
 
+class ResNetDC5(ResNetC4):
+    """As `ResNetC4`, but layer4 (res5) is made for the whole map: stride 1, its 3x3 dilated by 2.
+
+    R-FCN (arXiv:1605.06409, section 2) and FCIS (arXiv:1611.07709, section 2.3) call it the "hole
+    algorithm": a map of stride 16 whose cells see about as far as those of stride 32. Regions are
+    proposed on the output of layer3 and judged on that of layer4, which the judging head owns.
+
+    Args:
+        network: as in `ResNetFPN`.
+        weights: likewise.
+        trainable_stages: as in `ResNetC4`.
+        norm: as in `ResNetFPN`.
+        pixel_statistics: likewise.
+    """
+
+    def __init__(
+        self,
+        network: str = "resnet50",
+        weights: str = NONE,
+        trainable_stages: int | None = None,
+        norm: str = "auto",
+        pixel_statistics: str = "auto",
+    ) -> None:
+        super().__init__(network, weights, trainable_stages, norm, pixel_statistics, res5_stride=1)
+        assert self.head_layers is not None
+        _dilate(self.head_layers.trunk)
+
+
 def _classifier(network: str, norm: str, pretrained: Pretrained) -> ResNet:
     """The network of torchvision without its last layer, filled."""
     body: ResNet = torchvision.models.get_model(network, norm_layer=NORM_LAYERS[norm])
@@ -177,6 +205,13 @@ def _keep_resolution(stage: nn.Module) -> None:
     for layer in stage.modules():
         if isinstance(layer, nn.Conv2d):
             layer.stride = (1, 1)
+
+
+def _dilate(stage: nn.Module) -> None:
+    """Spread the samples of the 3x3 convolutions of a stage by 2."""
+    for layer in stage.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+            layer.dilation = layer.padding = (2, 2)
 
 
 def _choose_norm(norm: str, pretrained: bool) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.models import WeightsEnum, get_model_weights
+from torchvision.models import WeightsEnum, get_model_weights, list_models
 
 from lit_detseg.models.normalization import PixelStatistics
 from lit_detseg.models.weights.files import read_weights
@@ -81,6 +81,11 @@ def download(url: str, path: Path) -> None:
 
 
 def _entry(network: str, name: str) -> WeightsEnum:
+    if network not in list_models():
+        raise UserError(
+            f'Torchvision has no weights of {network}, so none named "{name}". Give "none", or a '
+            "file that exists, such as Caffe's converted to .npz."
+        )
     known = get_model_weights(network)
     short = name.removeprefix(f"{known.__name__}.")
     if short in known.__members__:

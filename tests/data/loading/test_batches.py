@@ -84,6 +84,17 @@ def test_evaluation_keeps_every_object_and_its_flags(reader):
     assert [tuple(f.shape) for f in (*fields, empty.original_boxes, empty.areas)] == shapes
 
 
+def test_targets_bring_the_data_sets_own_ids(tmp_path):
+    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    ids = (139, "a.b", None)
+    samples = [
+        replace(raw_sample(f"image{n}", pixels, ()), source_id=one) for n, one in enumerate(ids)
+    ]
+    reader = ShardReader([write_shards(tmp_path / "set", samples)])
+    targets = unpack_batch(BatchReader(reader)[slots(0, 1, 2)]).targets
+    assert tuple(target.source_id for target in targets) == ids
+
+
 @pytest.mark.parametrize(("difficult", "labels"), [(False, [1]), (True, [1, 0])])
 def test_training_leaves_out_crowds_and_maybe_difficult_objects(reader, difficult, labels):
     batches = BatchReader(reader, training=True, train_on_difficult=difficult)

@@ -39,7 +39,7 @@ def test_a_missing_name_lists_what_is_there_and_what_computes_it(folder):
         ProposalReader(reader_of(folder), "selective_search")
     assert "no proposals 'selective_search' beside" in str(error.value)
     assert "(there: numbered)" in str(error.value)
-    assert f"`lit-detseg propose {folder} --method" in str(error.value)
+    assert f"`lit-detseg propose {folder} --method selective_search`" in str(error.value)
 
 
 def test_proposals_of_shards_that_were_packed_again_are_refused(folder):

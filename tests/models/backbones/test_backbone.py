@@ -9,6 +9,7 @@ from torch import nn
 
 from lit_detseg.models.backbones import BACKBONES, build_backbone
 from lit_detseg.models.backbones.backbone import freeze_stages
+from lit_detseg.models.backbones.response_norm import ResponseNorm
 from lit_detseg.structures import Images, UserError
 
 ONE_OF_EACH = [name for name in BACKBONES if name not in ("resnet50_fpn", "resnet101_fpn")]
@@ -86,6 +87,9 @@ def test_a_state_dict_is_the_whole_network(name):
         # Middle of what cell 0 sees, in continuous pixels; the middle of the cell is stride / 2.
         pytest.param("tiny_fpn", {4: 2, 8: 4, 16: 8}, id="tiny: on the cells"),
         pytest.param("vgg16", {16: 8}, id="VGG-16: on the cells"),
+        pytest.param("alexnet", {16: 0.5}, id="AlexNet: top left"),
+        pytest.param("caffenet", {16: 0.5}, id="CaffeNet: top left"),
+        pytest.param("zf", {16: 0.5}, id="ZF: top left"),
         pytest.param("squeezenet1_0", {4: 2.5, 8: 2.5, 16: 10.5}, id="SqueezeNet: padded anew"),
         pytest.param("resnet18_fpn", {4: 0.5, 8: 0.5, 16: 0.5}, id="ResNet: top left"),
     ],
@@ -110,7 +114,7 @@ def averaging_stages(backbone):
         parent, _, own_name = name.rpartition(".")
         if isinstance(module, nn.Conv2d):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-        if isinstance(module, nn.GroupNorm):
+        if isinstance(module, nn.GroupNorm | ResponseNorm):
             setattr(stages.get_submodule(parent), own_name, nn.Identity())
         if isinstance(module, nn.MaxPool2d):
             window = module.kernel_size, module.stride, module.padding, module.ceil_mode

@@ -7,7 +7,7 @@ from torchvision.models import resnet18
 from torchvision.ops import FrozenBatchNorm2d
 
 from lit_detseg.models.backbones import build_backbone
-from lit_detseg.models.backbones.resnet import ResNetC4, ResNetFPN
+from lit_detseg.models.backbones.resnet import ResNetC4, ResNetDC5, ResNetFPN
 from lit_detseg.structures import Images, UserError
 
 
@@ -121,3 +121,16 @@ def test_layer4_learns_though_all_stages_before_it_are_frozen():
     backbone = ResNetC4("resnet18", "from_checkpoint", trainable_stages=0)
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert all(parameter.requires_grad for parameter in backbone.head_layers.trunk.parameters())
+
+
+def test_a_dilated_res5_keeps_the_resolution_and_sees_every_other_cell():
+    """Three blocks with a 3x3 convolution each, dilated by 2: 2, 4, 6 cells to either side."""
+    trunk = ResNetDC5("resnet50", norm="sync_batch").head_layers.trunk.eval()
+    features = torch.rand(1, 1024, 15, 16).requires_grad_()
+
+    judged = trunk(features)
+    judged[0, :, 7, 7].sum().backward()
+
+    assert judged.shape == (1, 2048, 15, 16)
+    seen = features.grad[0].abs().sum(dim=(0, 1)).nonzero().squeeze(1)
+    assert seen.tolist() == [1, 3, 5, 7, 9, 11, 13]
