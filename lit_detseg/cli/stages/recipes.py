@@ -11,7 +11,7 @@ import yaml
 from lit_detseg.cli.ranks import is_rank_zero
 from lit_detseg.cli.stages.child import Foreground
 from lit_detseg.cli.stages.command_line import Options
-from lit_detseg.cli.stages.stage_file import Stage, fill_names
+from lit_detseg.cli.stages.stage_file import Stage, fill_names, nameable
 from lit_detseg.runs.directory import RunDirectory
 
 PROPOSALS_TO_COME = "to_come"  # stands for a name while recipes are only parsed
@@ -28,7 +28,8 @@ def recipe_of(
         options: of the command line.
         proposals: names of the proposals of earlier stages.
     """
-    values = {one.name: str(options.run / one.folder) for one in stages[: stage.number - 1]}
+    named = nameable(stages[: stage.number])
+    values = {one.name: str(options.run / one.folder) for one in named}
     recipe = fill_names(stage.recipe, {**values, **proposals}, place_of(stage, options))
     starts = starts_of(stage, stages, options.run)
     if starts and stage.kind != "propose":

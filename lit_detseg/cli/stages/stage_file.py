@@ -16,6 +16,9 @@
         data: {init_args: {proposals: "{proposals}"}}
         trainer: {max_steps: 40_000}
 
+`{name}` stands for the run directory of a stage, an earlier one or this one itself; of a stage that
+proposes, for the name of its proposals.
+
 Names:
     section: `model`, `data`, `trainer`, `run` or `seed_everything`, as in any recipe.
     stage: a recipe and what it starts from. Kinds of stages:
@@ -62,8 +65,8 @@ class Stage:
         name: of the stage.
         kind: what it does.
         start_from: earlier stages; of `propose`, the one whose network proposes.
-        recipe: its sections; `{name}` of earlier stages are not filled in yet. Of `propose`, what
-            is to be different from how the network was trained.
+        recipe: its sections; `{name}` of stages are not filled in yet. Of `propose`, what is to be
+            different from how the network was trained.
         propose: options of `propose`.
     """
 
@@ -104,23 +107,32 @@ def read_stage_file(path: Path) -> list[Stage]:
         _check_keys(entry, STAGE_KEYS, where)
         own = read_sections({key: entry[key] for key in SECTIONS if key in entry}, path)
         stages.append(_stage(number, name, entry, merged(common, own), own, stages, where))
-        fill_names(stages[-1].recipe, {stage.name: "" for stage in stages[:-1]}, where)
+        fill_names(stages[-1].recipe, {stage.name: "" for stage in nameable(stages)}, where)
     return stages
 
 
+def nameable(stages: Sequence[Stage]) -> Sequence[Stage]:
+    """The stages that the last of some may name: those before it, and itself where it has a run.
+
+    Args:
+        stages: the first ones of a file.
+    """
+    return stages[:-1] if stages[-1].kind == "propose" else stages
+
+
 def fill_names(value: Any, values: Mapping[str, str], where: str) -> Any:
-    """A recipe with `{name}` of earlier stages filled in; `{{` and `}}` stand for braces.
+    """A recipe with `{name}` of stages filled in; `{{` and `}}` stand for braces.
 
     >>> fill_names({"init_args": {"features": "{cnn}/features"}}, {"cnn": "runs/x/01_cnn"}, "")
     {'init_args': {'features': 'runs/x/01_cnn/features'}}
 
     Args:
         value: a section, or a part of one.
-        values: what stands for each earlier stage.
+        values: what stands for each stage that may be named.
         where: for messages.
 
     Raises:
-        UserError: when there is no such earlier stage.
+        UserError: when there is no such stage.
     """
 
     def fill(match: re.Match) -> str:
@@ -129,7 +141,7 @@ def fill_names(value: Any, values: Mapping[str, str], where: str) -> Any:
             return match[0][0]  # a brace
         if name not in values:
             raise UserError(
-                f"{where}: {{{name}}} is no earlier stage.{_nearest(name, values)} "
+                f"{where}: {{{name}}} is no stage so far.{_nearest(name, values)} "
                 "Write {{ and }} for braces."
             )
         return values[name]

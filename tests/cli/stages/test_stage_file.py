@@ -92,6 +92,13 @@ def test_names_of_earlier_stages_are_filled_in(write):
     assert filled["data"]["init_args"]["note"] == "{literal}"
 
 
+def test_a_stage_may_name_its_own_run_and_no_later_one(write):
+    text = "stages: [{name: a, model: {cache: '{a}/cache'}}, {name: b, model: {cache: '{%s}'}}]"
+    assert read_stage_file(write(text % "a"))[1].recipe["model"]["cache"] == "{a}"
+    with pytest.raises(UserError, match=r"\{c\} is no stage so far"):
+        read_stage_file(write(text % "c"))
+
+
 def one_stage(line):
     return f"stages:\n  - name: first\n    model: {{}}\n  - name: second\n    {line}\n"
 
@@ -134,7 +141,7 @@ def one_stage(line):
         ),
         pytest.param(
             one_stage("data: {proposals: '{frist}'}"),
-            "{frist} is no earlier stage. Did you mean `first`?",
+            "{frist} is no stage so far. Did you mean `first`?",
             id="a name that is not there",
         ),
         pytest.param(one_stage("train: maybe"), "must be true or false", id="train"),
