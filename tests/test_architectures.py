@@ -18,6 +18,7 @@ from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
 from lit_detseg.models.detectors.rcnn import RCNNDetector
+from lit_detseg.models.detectors.region_proposals import RegionProposalDetector
 from lit_detseg.models.detectors.spp_net import SPPNetDetector
 from tests.tiny_detection import (
     make_images,
@@ -27,6 +28,7 @@ from tests.tiny_detection import (
     tiny_fcis,
     tiny_mask_rcnn,
     tiny_rcnn,
+    tiny_region_proposals,
     tiny_spp_net,
 )
 
@@ -35,6 +37,7 @@ DETECTORS: dict[type[Detector], Callable[[], Detector]] = {
     FasterRCNNDetector: tiny_faster_rcnn,
     FCISDetector: tiny_fcis,
     MaskRCNNDetector: tiny_mask_rcnn,
+    RegionProposalDetector: tiny_region_proposals,
     RCNNDetector: tiny_rcnn,
     SPPNetDetector: tiny_spp_net,
 }

@@ -13,6 +13,7 @@ from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
 from lit_detseg.models.detectors.rcnn import RCNNDetector
+from lit_detseg.models.detectors.region_proposals import RegionProposalDetector
 from lit_detseg.models.detectors.spp_net import SPPNetDetector
 from lit_detseg.models.fcis_settings import FCISDetectionSettings, FCISRoISettings
 from lit_detseg.models.fcis_stage import FCISStage
@@ -63,6 +64,13 @@ def tiny_rpn(backbone: Backbone, **settings: Any) -> RegionProposalNetwork:
     settings.setdefault("anchors", AnchorSettings(sizes=((16.0,), (32.0,))))
     settings.setdefault("hidden_channels", 16)
     return RegionProposalNetwork(backbone.out_channels, backbone.strides, **settings)
+
+
+def tiny_region_proposals() -> RegionProposalDetector:
+    """A region proposal network of a few thousand parameters; the same each time."""
+    torch.manual_seed(0)
+    backbone = TinyBackbone()
+    return RegionProposalDetector(backbone, tiny_rpn(backbone))
 
 
 def tiny_fast_rcnn(num_classes: int = 3, **settings: Any) -> FastRCNNDetector:

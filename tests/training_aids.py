@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,18 @@ class KillAfterStep(Callback):
     ) -> None:
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class HoldAtStep(Callback):
+    """Wait at a chosen step for whoever started this process to end it; a file says when."""
+
+    def __init__(self, step: int, sign: str) -> None:
+        self.step = step
+        self.sign = Path(sign)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int
+    ) -> None:
+        if trainer.global_step == self.step:
+            self.sign.write_text(str(os.getpid()))
+            time.sleep(120)

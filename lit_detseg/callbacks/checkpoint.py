@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lit_detseg.callbacks.continuation import log_step, postpone_validation
+from lit_detseg.callbacks.continuation import log_step, postpone_validation, validate_at_once
 from lit_detseg.runs.checkpoints import (
     BEST_NAME,
     check_checkpoint,
@@ -32,6 +32,8 @@ class RunCheckpoint(Checkpoint):
     Saved are: every `every_n_steps` optimiser steps, after each validation, and at the end. What
     an attempt that continues the run does next is exactly what this one would have done, a
     validation that was about to begin included. Use it with the `AtomicCheckpointIO` plugin.
+
+    A run of no step (`max_steps` 0) validates the weights it starts from, and saves them.
 
     Whatever saves a checkpoint, it holds under `lit_detseg` the run id, label map, configuration,
     seed, code revision, total batch size and position of the run.
@@ -91,6 +93,13 @@ class RunCheckpoint(Checkpoint):
         for leftover in self.directory.checkpoints.glob(".*.tmp"):  # of an attempt that was killed
             leftover.unlink(missing_ok=True)
 
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Do all there is to do when no step is to be taken."""
+        if trainer.max_steps == 0:
+            self.on_train_start(trainer, module)
+            validate_at_once(trainer)
+            self.on_train_end(trainer, module)
+
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start counting from where the run continues, and note what the run is."""
         self._seen_step = trainer.global_step
@@ -140,17 +149,19 @@ class RunCheckpoint(Checkpoint):
         """Save the end, unless a checkpoint already has it."""
         if self._saved_step != trainer.global_step:
             self.save(trainer)
-        if trainer.is_global_zero:
-            status = "stopped" if trainer.should_stop else "finished"
-            self._run.end_attempt(status, ended_at_step=trainer.global_step)
+        self._end_attempt(trainer, "stopped" if trainer.should_stop else "finished")
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Close the attempt that found nothing left to do: its training did not even begin."""
+        if trainer.is_global_zero and self._run.status == "running":
+            self._end_attempt(trainer, "finished")
 
     def on_exception(
         self, trainer: Trainer, module: LightningModule, exception: BaseException
     ) -> None:
         """Note in `run.json` how the attempt ended. The last checkpoint is where to go on from."""
-        if trainer.is_global_zero and trainer.state.fn == "fit":
-            status = f"failed: {type(exception).__name__}"
-            self._run.end_attempt(status, ended_at_step=trainer.global_step)
+        if trainer.state.fn == "fit":
+            self._end_attempt(trainer, f"failed: {type(exception).__name__}")
 
     def save(self, trainer: Trainer) -> Path:
         """Write the numbered checkpoint of this step, then delete those no longer kept.
@@ -220,6 +231,10 @@ class RunCheckpoint(Checkpoint):
     def _run(self) -> RunDirectory:
         assert self.directory is not None, "setup has not been called"
         return self.directory
+
+    def _end_attempt(self, trainer: Trainer, status: str) -> None:
+        if trainer.is_global_zero:
+            self._run.end_attempt(status, ended_at_step=trainer.global_step, best=self.state_dict())
 
     def _is_best(self, trainer: Trainer) -> bool:
         """Compare with the best so far, and remember."""

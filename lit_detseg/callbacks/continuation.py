@@ -53,3 +53,13 @@ def postpone_validation(trainer: Trainer, checkpoint: dict[str, Any]) -> bool:
         loops["epoch_loop.val_loop.batch_progress"][counts].update(started)
     loops["epoch_loop.val_loop.batch_progress"]["is_last_batch"] = False
     return True
+
+
+def validate_at_once(trainer: Trainer) -> None:
+    """Run a validation now, inside `fit` and outside of an epoch, if there is anything to run on.
+
+    To be called on all ranks, when the model is on its device.
+    """
+    trainer.validating = True  # so that the trainer looks at the right loop
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any
 
+from lit_detseg.cli.data_section import instantiate_data
 from lit_detseg.cli.parser import ShortErrorParser, explain
 from lit_detseg.cli.progress import images_bar
 from lit_detseg.data import ShardDataModule
@@ -70,7 +71,7 @@ def _write(options: argparse.Namespace, of_data: list[str], command: str) -> Non
         options.images, tuple(options.keys or ()), options.augmented, options.side, options.seed
     )
     config, sets, recipe = read_configuration(options.shards, options.config, of_data)
-    module = _instantiate(config)
+    module = instantiate_data(config.data)
     try:
         reader, training = _training(module, recipe, has_recipe=bool(options.config))
         if training.refusal:
@@ -182,15 +183,6 @@ def _sections(file: str) -> list[str]:
     if not isinstance(content, dict):
         raise UserError(f"The configuration {file} has no sections: is it a recipe?")
     return [str(section) for section in content]
-
-
-def _instantiate(config: Any) -> Any:
-    from jsonargparse import ArgumentParser, Namespace
-    from lightning import LightningDataModule
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
-    return parser.instantiate_classes(Namespace(data=config.data)).data
 
 
 def _training(module: Any, recipe: str, has_recipe: bool) -> tuple[ShardReader, Training]:

@@ -9,7 +9,6 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
@@ -30,12 +29,16 @@ from lit_detseg.cli.classes import (
 )
 from lit_detseg.cli.parser import explain
 from lit_detseg.cli.quiet import quiet_libraries
+from lit_detseg.cli.ranks import is_rank_zero
+from lit_detseg.cli.start_from import check_classes_of_sources, spare_pretrained_file
 from lit_detseg.data.shard_module import ShardDataModule
 from lit_detseg.errors import UserError
+from lit_detseg.metrics.detection_metric import monitored_score
 from lit_detseg.runs.checkpoints import AtomicCheckpointIO, newest_valid_checkpoint
 from lit_detseg.runs.directory import RunDirectory
 from lit_detseg.runs.loggers import run_loggers
 from lit_detseg.runs.settings import Results, RunSettings
+from lit_detseg.runs.start_from import Source, find_sources, start_from
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the data module shares the samples itself, exactly
@@ -79,6 +82,7 @@ class DetSegCLI(LightningCLI):
         self.word = arguments[0]
         self.recipe = _recipe_name(arguments)
         self.attempt = 1
+        self.sources: list[Source] = []
         strict = {"allow_abbrev": False, "exit_on_error": False}
         super().__init__(
             model_class=LightningModule,
@@ -102,6 +106,8 @@ class DetSegCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the `run:` section."""
         parser.add_class_arguments(RunSettings, "run")
+        if self.word == "fit":
+            parser.epilog = "Several recipes in sequence: see `lit-detseg fit --stages --help`."
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; a model that insists on `num_classes` gets it later, from the shards."""
@@ -144,7 +150,12 @@ class DetSegCLI(LightningCLI):
             if found is not None:
                 check_classes_of_checkpoint(*found, Path(config.ckpt_path))
             fill_from_checkpoint(config.model)
-        if self.word == "fit" and _is_rank_zero():
+        elif self.word == "fit":
+            self.sources = find_sources(config.run.start_from)
+            if found is not None:
+                check_classes_of_sources(*found, self.sources)
+            spare_pretrained_file(config.model, self.sources)
+        if self.word == "fit" and is_rank_zero():
             self._start_attempt(config)
 
     def _checkpoint(self, asked: str | None) -> str | None:
@@ -162,7 +173,7 @@ class DetSegCLI(LightningCLI):
             raise UserError(
                 f"`lit-detseg {self.word}` needs weights: add --ckpt_path best, last or a path."
             )
-        if asked is None and _is_rank_zero() and self.run.is_used:
+        if asked is None and is_rank_zero() and self.run.is_used:
             raise UserError(
                 f"{self.run.path} already holds a run. Continue it with --ckpt_path last, "
                 "or start another one with --run.dir DIR."
@@ -208,6 +219,8 @@ class DetSegCLI(LightningCLI):
             rank_zero_info(f"Continuing from {arguments['ckpt_path']}.")
         arguments["weights_only"] = True
         rank_zero_info(_describe(self.model))
+        for sentence in start_from(self.model, self.sources) if self.sources else []:
+            rank_zero_info(sentence)
         self._print_plan()
         self.trainer.fit(**arguments)
         rank_zero_info(f"The run is in {self.run.path}.")
@@ -235,13 +248,14 @@ class DetSegCLI(LightningCLI):
             callbacks.append(PredictionPictures(self.run.pictures, count=settings.pictures))
         callbacks += self._results(settings.results)
         if self.word == "fit":
+            metric = getattr(self.model, "metric", None)
             callbacks += [Throughput(), FiniteLoss()]
             callbacks.append(
                 RunCheckpoint(
                     self.run,
                     every_n_steps=settings.checkpoint_every,
                     keep_last=settings.keep_checkpoints,
-                    monitor=settings.monitor,
+                    monitor=settings.monitor or monitored_score(metric),
                 )
             )
         return callbacks
@@ -265,11 +279,6 @@ def _describe(module: LightningModule) -> str:
     learning = sum(count for count, learns in counts if learns)
     every = sum(count for count, _ in counts)
     return f"{type(module).__name__}: {every:,} parameters, {learning:,} of them learn."
-
-
-def _is_rank_zero() -> bool:
-    """Whether this process is to write, before any process group exists."""
-    return not _get_rank()
 
 
 def _recipe_name(arguments: list[str]) -> str:

@@ -3,11 +3,11 @@
 Nothing heavy is imported here, so that `lit-detseg --help` answers at once.
 """
 
-import os
 import sys
 from importlib import import_module
 
 from lit_detseg import __version__
+from lit_detseg.cli.ranks import is_rank_zero
 from lit_detseg.errors import UserError
 
 WORDS = {
@@ -21,7 +21,7 @@ WORDS = {
     "browse": ("lit_detseg.cli.browse", "a page of images, as stored and as the loss sees them"),
     "plan": ("lit_detseg.cli.plan", "which images each rank reads at each step"),
     "propose": ("lit_detseg.cli.propose", "region proposals for shards, and their recall"),
-    "fit": ("lit_detseg.cli.fit", "train from a recipe, or continue a run"),
+    "fit": ("lit_detseg.cli.fit", "train from a recipe or --stages FILE, or continue a run"),
     "validate": ("lit_detseg.cli.fit", "evaluate a checkpoint on the validation shards"),
     "test": ("lit_detseg.cli.fit", "evaluate a checkpoint on the test shards"),
     "predict": ("lit_detseg.cli.fit", "write a checkpoint's detections to a results file"),
@@ -59,6 +59,8 @@ def _dispatch(arguments: list[str]) -> None:
     if word not in WORDS:
         raise UserError(f"There is no `lit-detseg {word}`. {_nearest(word)}")
     module_name = WORDS[word][0]
+    if word == "fit" and any(one.partition("=")[0] == "--stages" for one in rest):
+        module_name = "lit_detseg.cli.stages.run_stages"
     run = import_module(module_name).main
     run(arguments if module_name == TAKES_ITS_WORD else rest)
 
@@ -90,6 +92,5 @@ def _report(message: str) -> None:
     """Print a message once, whatever the number of ranks and loader workers behind it."""
     # A loader worker's error arrives wrapped in its traceback: keep the message alone.
     message = message.rpartition("UserError: ")[2].strip()
-    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK")
-    if rank in (None, "0"):
+    if is_rank_zero():
         print(f"lit-detseg: {message}", file=sys.stderr)

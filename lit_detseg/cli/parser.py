@@ -4,6 +4,7 @@ import argparse
 import inspect
 import os
 import re
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pydoc import locate
 from typing import Any, NoReturn
@@ -34,6 +35,30 @@ def add_workers_argument(parser: argparse.ArgumentParser) -> None:
         default=cores,
         help=f"processes; 0: none but this one (default here: {cores})",
     )
+
+
+def option_groups(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Each option of a command line with the values that follow it.
+
+    >>> list(option_groups(["a", "-c", "b.yaml", "--x=1", "--y", "-2"]))
+    [['a'], ['-c', 'b.yaml'], ['--x=1'], ['--y', '-2']]
+    """
+    group: list[str] = []
+    for argument in arguments:
+        if argument.startswith("-") and not _is_number(argument) and group:
+            yield group
+            group = []
+        group.append(argument)
+    if group:
+        yield group
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def explain(message: str, known_keys: list[str], command: str) -> str:

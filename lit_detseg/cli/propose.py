@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lit_detseg.data.proposals.method import ProposalMethod
 from lit_detseg.data.proposals.methods import METHODS, default_name
 from lit_detseg.data.proposals.reader import ProposalReader
 from lit_detseg.data.proposals.recall import THRESHOLDS, Recall, measure_recall
-from lit_detseg.data.proposals.store import PLOT_FILE, proposals_folder
+from lit_detseg.data.proposals.store import PLOT_FILE, ProposalIndex, proposals_folder
 from lit_detseg.data.shards import ShardReader
 from lit_detseg.errors import UserError
 
@@ -30,13 +31,18 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: when the set cannot be used, or the name is taken.
     """
+    if any(argument.partition("=")[0] == "--checkpoint" for argument in arguments):
+        from lit_detseg.cli.propose_trained import main as propose_trained
+
+        propose_trained(arguments, _report_trained)
+        return
     options = _parser().parse_args(arguments)
     if "://" in options.shards:
         raise UserError(f"{options.shards}: propose reads folders, and writes beside the shards.")
     shards = Path(options.shards)
     method = _method(options)
     name = options.name or default_name(method)
-    folder = proposals_folder(shards, name)
+    proposals_folder(shards, name)  # checks the name
     try:
         with images_bar(f"Computing {name}") as progress:
             compute_proposals(
@@ -45,10 +51,23 @@ def main(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         _say("Stopped. Finished images are kept: the same command goes on behind them.")
         raise SystemExit(130) from None
+    _report(shards, name, method.name, method.options, options.json)
+
+
+def _report_trained(shards: Path, name: str) -> None:
+    index = ProposalIndex.read(proposals_folder(shards, name))
+    _report(shards, name, index.method, index.options, as_json=False)
+
+
+def _report(
+    shards: Path, name: str, method: str, options: Mapping[str, Any], as_json: bool
+) -> None:
+    """Measure the recall of stored proposals, print and draw it."""
+    folder = proposals_folder(shards, name)
     recall = _recall(shards, name)
     _draw(recall, f"{name} on {shards.resolve().name}", folder / PLOT_FILE)
-    summary = _summary(method, recall, folder)
-    if options.json:
+    summary = _summary(method, options, recall, folder)
+    if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
         _print_tables(recall, summary)
@@ -59,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="lit-detseg propose",
         description="Compute region proposals for every image of a shard set, store them beside "
         "the shards in proposals/NAME, and measure how many objects they find. Training reads them "
-        "with --data.proposals=NAME.",
+        "with --data.proposals=NAME. With --checkpoint CKPT a trained region proposal network "
+        "makes them: `lit-detseg propose --checkpoint CKPT --help`.",
     )
     parser.add_argument("shards", metavar="SHARDS", help="folder of a shard set")
     parser.add_argument("--method", required=True, choices=METHODS, help="what proposes the boxes")
@@ -115,12 +135,14 @@ def _draw(recall: Recall, title: str, path: Path) -> None:
         _say(f"{path} cannot be written ({error.strerror}): there is no plot.")
 
 
-def _summary(method: ProposalMethod, recall: Recall, folder: Path) -> dict[str, Any]:
+def _summary(
+    method: str, options: Mapping[str, Any], recall: Recall, folder: Path
+) -> dict[str, Any]:
     counts = recall.proposals
     return {
         "folder": str(folder),
-        "method": method.name,
-        "options": method.options,
+        "method": method,
+        "options": dict(options),
         "images": len(counts),
         "proposals_per_image": {
             "min": int(counts.min()),  # a shard set has an image

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from torchmetrics import Metric
@@ -15,9 +16,11 @@ class DetectionMetric(Metric):
     Attributes:
         class_names: names of the labels, set by the module before the first `update`; the names
             of the per-class results come from here.
+        main_score: the result that tells the best checkpoint.
     """
 
     class_names: Sequence[str] | None = None
+    main_score: str = "map"
 
     @abstractmethod
     def update(self, detections: list[Detections], targets: list[BoxTarget]) -> None:
@@ -34,3 +37,12 @@ class DetectionMetric(Metric):
 
         NaN stands for "not defined here", for example a class that has no object: never -1.
         """
+
+
+def monitored_score(metric: Any) -> str:
+    """The name under which a metric's main score is logged in validation.
+
+    Args:
+        metric: `map` is the main score of one that does not say.
+    """
+    return f"val/{getattr(metric, 'main_score', 'map')}"

@@ -195,6 +195,16 @@ class RegionProposalNetwork(nn.Module):
         They are constants: no gradient passes through them (approximate joint training,
         section 3.2).
         """
+        return [boxes for boxes, _ in self.propose_scored(predictions, image_sizes, training)]
+
+    @torch.no_grad()
+    def propose_scored(
+        self,
+        predictions: AnchorPredictions,
+        image_sizes: Int[Tensor, "images 2"],
+        training: bool,
+    ) -> list[tuple[Float[Tensor, "proposals 4"], Float[Tensor, " proposals"]]]:
+        """As `propose`, with the objectness logit of each box."""
         settings = self.proposals
         before, after = (
             (settings.training_before_nms, settings.training_after_nms)
@@ -203,7 +213,7 @@ class RegionProposalNetwork(nn.Module):
         )
         images = zip(predictions.objectness, predictions.offsets, image_sizes, strict=True)
         return [
-            self._propose_in_image(scores, offsets, size, predictions, before)[:after]
+            self._propose_in_image(scores, offsets, size, predictions, before, after)
             for scores, offsets, size in images
         ]
 
@@ -213,20 +223,21 @@ class RegionProposalNetwork(nn.Module):
         offsets: Float[Tensor, "anchors 4"],
         image_size: Int[Tensor, "2"],
         predictions: AnchorPredictions,
-        limit: int,
-    ) -> Float[Tensor, "proposals 4"]:
+        before: int,
+        after: int,
+    ) -> tuple[Float[Tensor, "proposals 4"], Float[Tensor, " proposals"]]:
         """Decode, clip, drop the small, keep the best of each map, NMS within each map."""
         boxes = clip_boxes(decode_boxes(offsets, predictions.anchors), image_size)
         scores = scores.masked_fill(~large_enough(boxes, self.proposals.min_side), -torch.inf)
         per_level = predictions.per_level
-        best = [level.topk(min(limit, len(level))).indices for level in scores.split(per_level)]
+        best = [level.topk(min(before, len(level))).indices for level in scores.split(per_level)]
         level = torch.cat([torch.full_like(index, i) for i, index in enumerate(best)])
         start = level.new_tensor([sum(per_level[:i]) for i in range(len(per_level))])
         index = torch.cat(best) + start[level]
         large = scores[index] > -torch.inf
         index, level = index[large], level[large]
-        kept = class_nms(boxes[index], scores[index], level, self.proposals.nms_iou)
-        return boxes[index[kept]]
+        kept = index[class_nms(boxes[index], scores[index], level, self.proposals.nms_iou)[:after]]
+        return boxes[kept], scores[kept]
 
     @torch.no_grad()
     def _draw_samples(

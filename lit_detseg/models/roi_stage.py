@@ -116,6 +116,11 @@ class RoIStage(nn.Module):
         self.register_buffer("offset_std", std)  # with what was measured, weights travel
         self.register_buffer("offset_mean", torch.zeros_like(std))
 
+    @property
+    def knows_offsets(self) -> bool:
+        """Whether offsets have been measured, for these weights or for those they came from."""
+        return bool(self.offset_mean.any())
+
     def normalise_offsets(self, statistics: OffsetStatistics) -> None:
         """Let target offsets have zero mean and unit variance in each class.
 

@@ -6,7 +6,7 @@ from lit_detseg.modules.rcnn import RCNN, SPPNet
 from lit_detseg.modules.rcnn_box_stage import RegionBoxes
 from lit_detseg.modules.rcnn_feature_stage import RegionFeatures
 from lit_detseg.modules.rcnn_stages import RegionSVMs
-from lit_detseg.modules.two_stage import FasterRCNN, FastRCNN, MaskRCNN
+from lit_detseg.modules.two_stage import FasterRCNN, FastRCNN, MaskRCNN, RegionProposals
 
 __all__ = [
     "FCIS",
@@ -17,6 +17,7 @@ __all__ = [
     "MaskRCNN",
     "RegionBoxes",
     "RegionFeatures",
+    "RegionProposals",
     "RegionSVMs",
     "SPPNet",
 ]

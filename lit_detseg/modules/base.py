@@ -1,10 +1,12 @@
 """Train and evaluate any `Detector`."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -15,6 +17,7 @@ from lit_detseg.metrics.torchmetrics_map import as_detection_metric
 from lit_detseg.models.detector import Detector
 from lit_detseg.modules.learning_rate import ScaledSchedule, learning_rate_rule
 from lit_detseg.modules.original_size import to_original_size
+from lit_detseg.modules.parameter_groups import GroupSettings, ParameterGroups, parameter_groups
 from lit_detseg.ops.pasting import Pasting
 from lit_detseg.structures import DetectionBatch, Detections, LabelMap, UserError
 
@@ -35,6 +38,10 @@ class DetectionModule(LightningModule):
             another total batch it is scaled linearly. None: never scaled.
         warmup_steps: optimiser steps of linear warm-up; None for none at the reference batch size
             and 500 at any other.
+        bias_lr_factor: biases learn at so many times the rate of weights; 2 in Caffe's models.
+        bias_weight_decay: whether biases decay.
+        lr_factors: further factors by name of a part of the model, such as
+            `{roi_stage.head.class_logits: 10}`; see `GroupSettings`.
         pasting: how masks in cells of boxes become pixels, in evaluation and pictures; not given:
             as in detectron2.
 
@@ -51,6 +58,9 @@ class DetectionModule(LightningModule):
         lr_scheduler: LRSchedulerCallable = torch.optim.lr_scheduler.ConstantLR,
         reference_batch_size: int | None = None,
         warmup_steps: int | None = None,
+        bias_lr_factor: float = 1.0,
+        bias_weight_decay: bool = True,
+        lr_factors: dict[str, float] | None = None,
         pasting: Pasting | None = None,
     ) -> None:
         super().__init__()
@@ -60,6 +70,7 @@ class DetectionModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.reference_batch_size = reference_batch_size
         self.warmup_steps = warmup_steps
+        self.group_settings = GroupSettings(bias_lr_factor, bias_weight_decay, lr_factors)
         self.pasting = pasting or Pasting()
         self.label_map: LabelMap | None = None
         self.found: list[Detections] = []
@@ -136,9 +147,11 @@ class DetectionModule(LightningModule):
             self.warmup_steps,
         )
         self.learning_rate_note = rule.sentence
-        rank_zero_info(rule.sentence)
-        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
-        schedule: Any = ScaledSchedule(self.lr_scheduler(optimizer), rule)
+        groups = self._parameter_groups()
+        for sentence in filter(None, (rule.sentence, groups.sentence)):
+            rank_zero_info(sentence)
+        optimizer = self.optimizer(groups.parameters)
+        schedule: Any = ScaledSchedule(self.lr_scheduler(optimizer), rule, groups.factors)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -149,12 +162,20 @@ class DetectionModule(LightningModule):
         extra = checkpoint.setdefault("lit_detseg", {})
         extra["label_map"] = None if self.label_map is None else self.label_map.to_json()
         extra["learning_rate_note"] = self.learning_rate_note
+        extra["parameter_groups"] = asdict(self.group_settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of other classes before torch complains about their shapes."""
-        stored = checkpoint.get("lit_detseg", {}).get("label_map")
-        if stored is not None:
-            self._take_label_map(LabelMap.from_json(stored))
+        """Refuse what does not go together before torch complains about shapes and groups."""
+        extra = checkpoint.get("lit_detseg", {})
+        if extra.get("label_map") is not None:
+            self._take_label_map(LabelMap.from_json(extra["label_map"]))
+        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+            self.group_settings.require_same(extra.get("parameter_groups"))
+
+    def _parameter_groups(self) -> ParameterGroups:
+        of_model = {id(parameter) for parameter in self.model.parameters()}
+        others = (p for p in self.parameters() if p.requires_grad and id(p) not in of_model)
+        return parameter_groups(self.model, self.group_settings, others)
 
     def _take_label_map(self, label_map: LabelMap) -> None:
         """Settle the classes; those of data and of weights must agree, whichever come first."""
@@ -190,5 +211,6 @@ class DetectionModule(LightningModule):
         expected = None if count_images is None else count_images(prefix)
         counted = getattr(self.metric, "num_images", None)
         limit = getattr(self.trainer, f"limit_{prefix}_batches")
-        if limit == 1.0 and None not in (expected, counted) and expected != counted:
+        is_whole = isinstance(limit, float) and limit == 1.0  # an int counts batches
+        if is_whole and None not in (expected, counted) and expected != counted:
             raise RuntimeError(f"Evaluated {counted} images, but the index holds {expected}.")

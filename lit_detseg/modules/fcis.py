@@ -1,12 +1,9 @@
 """FCIS as a LightningModule: what its paper fixes, ready to train."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import nn
-from torch.optim import Optimizer
 
 from lit_detseg.models.backbones import Backbone
 from lit_detseg.models.detectors.fcis import FCISDetector
@@ -50,10 +47,9 @@ class FCIS(DetectionModule):
         rois: how they are put together, and which are learned from.
         detections: which are answered.
         rpn_channels: width of the region proposal network.
-        reduce_rate: learning rate of the first new layer (conv_new_1), in those of all others: 3 in
-            the released code.
         optimizer: SGD as in the released code, for 4 images a step, when not given.
-        training: see `DetectionModule`.
+        training: see `DetectionModule`. In the released code the first new layer (conv_new_1)
+            learns three times as fast as all others: `lr_factors: {stage.head.reduce: 3}`.
 
     Raises:
         UserError: when `num_classes` is missing, or settings do not fit the backbone.
@@ -71,7 +67,6 @@ class FCIS(DetectionModule):
         rois: FCISRoISettings = VOC_ROIS,
         detections: FCISDetectionSettings = VOC_DETECTIONS,
         rpn_channels: int = 512,
-        reduce_rate: float = 1.0,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.SGD(
             parameters, lr=0.002, momentum=0.9, weight_decay=0.0005
         ),
@@ -88,25 +83,4 @@ class FCIS(DetectionModule):
             anchor_learning,
             proposals,
         )
-        if reduce_rate != 1:
-            optimizer = with_faster_layer(optimizer, stage.head.reduce, reduce_rate)
         super().__init__(FCISDetector(backbone, rpn, stage), optimizer=optimizer, **training)
-
-
-def with_faster_layer(
-    optimizer: OptimizerCallable, layer: nn.Module, factor: float
-) -> OptimizerCallable:
-    """The same optimizer, in which one layer learns `factor` times as fast."""
-
-    def build(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        built = optimizer(parameters)
-        (group,) = built.param_groups
-        faster = {id(parameter) for parameter in layer.parameters()}
-        settings = {name: value for name, value in group.items() if name != "params"}
-        settings["lr"] = factor * group["lr"]
-        chosen = [one for one in group["params"] if id(one) in faster]
-        group["params"] = [one for one in group["params"] if id(one) not in faster]
-        built.add_param_group({"params": chosen, **settings})
-        return built
-
-    return build

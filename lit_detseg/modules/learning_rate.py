@@ -4,6 +4,7 @@ A recipe states its learning rate for a reference total batch. With another tota
 linearly and warm up (Goyal et al., arXiv:1706.02677, sections 2.1 and 2.2).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,13 +79,20 @@ class ScaledSchedule(LRScheduler):
     Args:
         schedule: the recipe's, already attached to its optimizer.
         rule: what to multiply by.
+        factors: what to multiply the rate of each parameter group by, besides; 1 if not given.
     """
 
-    def __init__(self, schedule: LRScheduler, rule: LearningRateRule) -> None:
+    def __init__(
+        self,
+        schedule: LRScheduler,
+        rule: LearningRateRule,
+        factors: Sequence[float] | None = None,
+    ) -> None:
         # Not `super().__init__`: it would take a first step, which `schedule` has taken already.
         self.optimizer: Optimizer = schedule.optimizer
         self.schedule = schedule
         self.rule = rule
+        self.factors = [1.0] * len(self.optimizer.param_groups) if factors is None else factors
         self.last_epoch = 0  # torch's name for the number of steps taken
         self._unscaled = self._rates()
         self._apply()
@@ -99,7 +107,7 @@ class ScaledSchedule(LRScheduler):
         self._apply()
 
     def state_dict(self) -> dict[str, Any]:
-        """The schedule's state and rates; the rule belongs to the run, not to the checkpoint."""
+        """The schedule's state and rates; rule and factors are the run's, not the checkpoint's."""
         return {
             "last_epoch": self.last_epoch,
             "unscaled": list(self._unscaled),
@@ -118,6 +126,7 @@ class ScaledSchedule(LRScheduler):
 
     def _apply(self) -> None:
         multiplier = self.rule.multiplier(self.last_epoch)
-        for group, rate in zip(self.optimizer.param_groups, self._unscaled, strict=True):
-            group["lr"] = rate * multiplier
+        groups = zip(self.optimizer.param_groups, self._unscaled, self.factors, strict=True)
+        for group, rate, factor in groups:
+            group["lr"] = rate * multiplier * factor
         self._last_lr = [*self._rates()]

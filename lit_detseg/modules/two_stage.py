@@ -5,13 +5,16 @@ from typing import Any
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
+from torchmetrics import Metric
 
 from lit_detseg.assignment.matching import Objects
 from lit_detseg.assignment.offset_statistics import measure_offsets
+from lit_detseg.metrics.proposal_recall import ProposalRecall
 from lit_detseg.models.backbones import Backbone
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
 from lit_detseg.models.detectors.faster_rcnn import FasterRCNNDetector
 from lit_detseg.models.detectors.mask_rcnn import MaskRCNNDetector
+from lit_detseg.models.detectors.region_proposals import RegionProposalDetector
 from lit_detseg.models.mask_stage import MaskSettings, MaskStage
 from lit_detseg.models.proposals import AnchorLearning, AnchorSettings, ProposalSettings
 from lit_detseg.models.roi_stage import (
@@ -28,6 +31,7 @@ from lit_detseg.modules.two_stage_settings import (
     known_classes,
     mask_rcnn_settings,
 )
+from lit_detseg.structures import DetectionBatch
 
 
 class FastRCNN(DetectionModule):
@@ -47,6 +51,7 @@ class FastRCNN(DetectionModule):
         detections: which boxes are answered.
         head_width: width of the box head's layers, where the backbone brings none of its own.
         optimizer: SGD as in section 2.3 when not given.
+        bias_lr_factor: likewise.
         training: see `DetectionModule`.
 
     Raises:
@@ -65,18 +70,25 @@ class FastRCNN(DetectionModule):
         optimizer: OptimizerCallable = lambda parameters: torch.optim.SGD(
             parameters, lr=0.001, momentum=0.9, weight_decay=0.0005
         ),
+        bias_lr_factor: float = 2.0,
         **training: Any,
     ) -> None:
         classes = known_classes(num_classes)
         backbone = chosen_backbone(backbone, backbone_weights, trainable_stages)
         roi_stage = RoIStage.over(backbone, classes, rois, detections, head_width)
-        super().__init__(FastRCNNDetector(backbone, roi_stage), optimizer=optimizer, **training)
+        super().__init__(
+            FastRCNNDetector(backbone, roi_stage),
+            optimizer=optimizer,
+            bias_lr_factor=bias_lr_factor,
+            **training,
+        )
 
     def on_fit_start(self) -> None:
-        """Measure the offsets, unless a checkpoint brought them."""
+        """Measure the offsets, unless the weights came with them."""
         assert isinstance(self.model, FastRCNNDetector)
         stage = self.model.roi_stage
-        if not stage.rois.measure_offsets or self.trainer.ckpt_path is not None:
+        continued = self.trainer.ckpt_path is not None
+        if not stage.rois.measure_offsets or continued or stage.knows_offsets:
             return
         regions = getattr(self._data_module, "regions_to_learn", None)
         if regions is None:
@@ -93,6 +105,59 @@ class FastRCNN(DetectionModule):
             stage.rois.offset_std,
         )
         stage.normalise_offsets(statistics)
+
+
+class RegionProposals(DetectionModule):
+    """Faster R-CNN's region proposal network alone (arXiv:1506.01497, section 3.1).
+
+    Steps 1 and 3 of its alternating training; `lit-detseg propose` stores what it finds. It knows
+    no classes: the score to watch is the share of all objects that the proposals find.
+
+    Losses: `rpn_objectness`, `rpn_box`.
+
+    Args:
+        backbone: as in `FasterRCNN`, like all that follows.
+        backbone_weights: of a named backbone; head layers among them are not used.
+        trainable_stages: of a named backbone; 0 in step 3.
+        anchors: where the anchors are.
+        anchor_learning: which of them are learned from.
+        proposals: which boxes are answered.
+        rpn_channels: width of the region proposal network.
+        metric: recall at 300 and 1000 proposals when not given.
+        optimizer: SGD as in section 3.1.3 when not given.
+        training: see `DetectionModule`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | str = "vgg16",
+        backbone_weights: str = "none",
+        trainable_stages: int | None = None,
+        anchors: AnchorSettings | None = None,
+        anchor_learning: AnchorLearning | None = None,
+        proposals: ProposalSettings | None = None,
+        rpn_channels: int | None = None,
+        metric: Metric | None = None,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.SGD(
+            parameters, lr=0.001, momentum=0.9, weight_decay=0.0005
+        ),
+        **training: Any,
+    ) -> None:
+        backbone = chosen_backbone(backbone, backbone_weights, trainable_stages)
+        settings = faster_rcnn_settings(backbone).with_given(
+            anchors=anchors,
+            anchor_learning=anchor_learning,
+            proposals=proposals,
+            rpn_channels=rpn_channels,
+        )
+        detector = RegionProposalDetector(backbone, settings.build_rpn(backbone))
+        metric = ProposalRecall() if metric is None else metric
+        super().__init__(detector, metric, optimizer, **training)
+
+    def validation_step(self, batch: DetectionBatch, batch_index: int) -> Any:
+        """Compare proposals with ground truth; hundreds of boxes of no class are not drawn."""
+        super().validation_step(batch, batch_index)
+        return []
 
 
 class FasterRCNN(DetectionModule):

@@ -71,7 +71,7 @@ def copy_checkpoint(source: Path, path: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
-        _publish(temporary, path, _sha256(temporary))
+        _publish(temporary, path, sha256_of(temporary))
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -93,7 +93,7 @@ def check_checkpoint(path: Path) -> None:
     stated = checksum_path(path)
     if stated.is_file():
         words = stated.read_text(encoding="utf-8").split()
-        problem = None if words[:1] == [_sha256(path)] else f"its SHA-256 is not that in {stated}"
+        problem = None if words[:1] == [sha256_of(path)] else f"its SHA-256 is not that in {stated}"
     else:
         problem = _zip_problem(path)
     if problem is not None:
@@ -126,12 +126,26 @@ def stored_label_map(path: Path) -> LabelMap | None:
     Returns:
         None when it names none, or cannot be read: whoever loads it then says why.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        stored = state["lit_detseg"]["label_map"]
-    except Exception:  # torch raises whatever a strange file makes it stumble over
-        return None
+    stored = _without_tensors(path).get("lit_detseg", {}).get("label_map")
     return None if stored is None else LabelMap.from_json(stored)
+
+
+def stored_config(path: Path) -> str | None:
+    """The configuration that a checkpoint was trained with, YAML, without reading the weights.
+
+    Returns:
+        None when it holds none, or cannot be read.
+    """
+    return _without_tensors(path).get("lit_detseg", {}).get("config")
+
+
+def stored_tensor_names(path: Path) -> list[str]:
+    """The names in a checkpoint's `state_dict`, without reading the weights.
+
+    Returns:
+        None of them when it cannot be read.
+    """
+    return list(_without_tensors(path).get("state_dict", {}))
 
 
 def newest_valid_checkpoint(folder: Path) -> Path | None:
@@ -231,9 +245,18 @@ def _refuse_unloadable(temporary: Path, path: Path) -> None:
         ) from error
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _without_tensors(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, of whose tensors nothing is read; nothing of one that is damaged."""
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    except Exception:  # torch raises whatever a strange file makes it stumble over
+        return {}
 
 
 def _zip_problem(path: Path) -> str | None:

@@ -98,6 +98,11 @@ class RunDirectory:
         return self._diary()["attempts"] if self.diary_file.is_file() else []
 
     @property
+    def status(self) -> str | None:
+        """How the newest attempt ended, see `end_attempt`; `running` before; None without any."""
+        return self.attempts[-1]["status"] if self.attempts else None
+
+    @property
     def config_file(self) -> Path | None:
         """The configuration of the newest attempt, or None when none was stored."""
         numbered = {int(path.stem[7:]): path for path in self.path.glob("config_[0-9]*.yaml")}
@@ -280,10 +285,7 @@ def sync_path(path: Path) -> None:
 
 
 def git_revision() -> str | None:
-    """The commit of this package's code, with `-dirty` when files differ from it.
-
-    None outside a git checkout, or without git.
-    """
+    """The commit of this package's code, `-dirty` where files differ from it; None without git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         described = subprocess.run(

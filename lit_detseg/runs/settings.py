@@ -14,9 +14,13 @@ class RunSettings:
     Args:
         dir: the run directory; `trainer.default_root_dir` when not given, and without that
             `runs/<name of the recipe>`.
+        start_from: whose weights a new run starts from, one or several: a checkpoint or the
+            directory of a run, and after a colon the parts to take, `runs/coco:backbone,rpn`. Not
+            looked at when a checkpoint is continued.
         checkpoint_every: optimiser steps between two checkpoints.
         keep_checkpoints: how many of the newest checkpoints stay, beside the best.
-        monitor: logged score that the best checkpoint maximises.
+        monitor: logged score that the best checkpoint maximises; the main one of the model's metric
+            when not given, `val/map` of most.
         pictures: validation pictures drawn with their boxes after each validation; 0 for none.
         wandb_project: project name on the W&B dashboard.
         results: results files that validate, test and predict write into `results/<word>`: COCO's
@@ -25,9 +29,10 @@ class RunSettings:
     """
 
     dir: str | None = None
+    start_from: str | list[str] | None = None
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
-    monitor: str = "val/map"
+    monitor: str | None = None
     pictures: int = 8
     wandb_project: str = "lit_detseg"
     results: Results | None = None

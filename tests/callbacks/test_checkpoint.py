@@ -184,6 +184,37 @@ def test_run_json_tells_how_each_attempt_went(tmp_path):
     assert directory.label_map_file.is_file()
 
 
+def test_a_run_of_no_step_validates_and_stores_what_it_starts_from(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.start_attempt()
+    events, weights, _ = train(tmp_path, max_epochs=-1, max_steps=0)
+
+    assert [event[0] for event in events] == ["validate"]
+    for name in ("step-00000000.ckpt", "best.ckpt"):
+        stored = load_checkpoint(directory.checkpoints / name)
+        assert torch.equal(stored["state_dict"]["weights"], weights)
+        assert stored["global_step"] == 0
+    ended = directory.attempts[-1]
+    assert ended["status"] == "finished"
+    assert ended["best"] == {"monitor": "val/map", "score": 0.0, "step": 0}
+
+
+def test_a_run_of_no_step_and_without_validation_stores_it_all_the_same(tmp_path):
+    _, weights, _ = train(tmp_path, max_epochs=-1, max_steps=0, limit_val_batches=0)
+    stored = load_checkpoint(tmp_path / "checkpoints/step-00000000.ckpt")
+    assert torch.equal(stored["state_dict"]["weights"], weights)
+
+
+def test_an_attempt_that_finds_nothing_left_to_do_is_finished(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.start_attempt()
+    train(tmp_path, max_epochs=-1, max_steps=4)
+    directory.start_attempt()
+    train(tmp_path, resume=directory.checkpoints / "step-00000004.ckpt", max_epochs=-1, max_steps=4)
+    assert [one["status"] for one in directory.attempts] == ["finished", "finished"]
+    assert directory.attempts[1]["ended_at_step"] == 4
+
+
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="keep_last = 0"):
         RunCheckpoint(keep_last=0)

@@ -7,6 +7,7 @@ import pytest
 from lit_detseg.cli.main import main
 from lit_detseg.data.packing.pack import pack
 from lit_detseg.data.readers.voc import VocReader
+from lit_detseg.runs.directory import RunDirectory
 from tests.e2e.commands import fit_arguments, run_command
 
 
@@ -150,3 +151,18 @@ def test_a_batch_that_two_processes_cannot_share_is_refused_once(shards, tmp_pat
 
 def test_an_unknown_word_gets_the_nearest(capsys):
     assert "Did you mean `validate`?" in complaint(capsys, "validat")
+
+
+def test_the_best_checkpoint_is_told_by_the_metric_s_own_main_score(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    options = (
+        *("--model=lit_detseg.modules.RegionProposals", "--model.backbone=tiny_fpn"),
+        *("--data=lit_detseg.data.ShapesDataModule", "--data.num_workers=0"),
+        *(f"--data.train={shards / 'train'}", f"--data.val={shards / 'val'}"),
+        *("--trainer.accelerator=cpu", "--trainer.max_steps=1", "--trainer.val_check_interval=1"),
+    )
+    main(["fit", *options, f"--run.dir={tmp_path / 'run'}"])
+    best = RunDirectory(tmp_path / "run").attempts[-1]["best"]
+    assert best["monitor"] == "val/recall_50_at_300"
+    assert 0 <= best["score"] <= 1
+    assert (tmp_path / "run/checkpoints/best.ckpt").is_file()

@@ -5,6 +5,7 @@ import pytest
 from lit_detseg.errors import UserError
 from lit_detseg.models.fcis_settings import FCISRoISettings
 from lit_detseg.modules import FCIS
+from lit_detseg.modules.parameter_groups import parameter_groups
 
 
 def test_the_defaults_are_those_of_the_paper_and_its_configuration_for_voc():
@@ -32,14 +33,14 @@ def test_what_is_given_wins():
 
 
 def test_the_first_new_layer_may_learn_three_times_as_fast():
-    module = FCIS(num_classes=20, backbone="resnet18_dc5", reduce_rate=3.0)
-    optimizer = module.optimizer(module.parameters())
-    slow, fast = optimizer.param_groups
+    factors = {"stage.head.reduce": 3.0}
+    module = FCIS(num_classes=20, backbone="resnet18_dc5", lr_factors=factors)
+    groups = parameter_groups(module.model, module.group_settings)
+    slow, fast = groups.parameters
     reduce = module.model.stage.head.reduce
+    assert groups.factors == [1, 3]
     assert [id(one) for one in fast["params"]] == [id(reduce.weight), id(reduce.bias)]
     assert len(slow["params"]) + 2 == len(list(module.parameters()))
-    assert (slow["lr"], fast["lr"]) == pytest.approx((0.002, 0.006))
-    assert slow["weight_decay"] == fast["weight_decay"] == 0.0005
 
 
 @pytest.mark.parametrize(

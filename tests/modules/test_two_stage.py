@@ -14,7 +14,7 @@ from lit_detseg.errors import UserError
 from lit_detseg.models.backbones import build_backbone
 from lit_detseg.models.backbones.resnet import ResNetC4
 from lit_detseg.models.proposals import AnchorSettings
-from lit_detseg.modules import FasterRCNN, FastRCNN, MaskRCNN
+from lit_detseg.modules import FasterRCNN, FastRCNN, MaskRCNN, RegionProposals
 from lit_detseg.ops.box_coding import encode_boxes
 
 
@@ -101,6 +101,30 @@ def test_fast_rcnn_takes_fc6_and_fc7_of_its_backbone():
 def test_a_c4_network_of_detectron_is_judged_from_14_x_14_bins():
     detector = FasterRCNN(num_classes=3, backbone=ResNetC4("resnet18", res5_stride=2)).model
     assert detector.roi_stage.rois.output_size == 14
+
+
+def test_region_proposals_alone_are_faster_rcnn_s_first_stage():
+    alone, whole = (
+        module(backbone="tiny_fpn", rpn_channels=8, **classes).model
+        for module, classes in ((RegionProposals, {}), (FasterRCNN, {"num_classes": 3}))
+    )
+    assert alone.rpn.anchors == whole.rpn.anchors
+    assert alone.rpn.learning == whole.rpn.learning
+    assert alone.rpn.proposals == whole.rpn.proposals
+    names = {name for name in whole.state_dict() if not name.startswith("roi_stage.")}
+    assert set(alone.state_dict()) == names
+
+
+def test_region_proposals_are_watched_by_their_recall():
+    assert RegionProposals(backbone="tiny_fpn").metric.main_score == "recall_50_at_300"
+    assert FasterRCNN(num_classes=3, backbone="tiny_fpn").metric.main_score == "map"
+
+
+def test_biases_of_fast_rcnn_learn_twice_as_fast_as_its_paper_says():
+    """Section 2.3: rate 1 for weights and 2 for biases; decay of both."""
+    module = FastRCNN(num_classes=3, backbone="tiny_fpn", head_width=8)
+    assert module.group_settings.bias_lr_factor == 2
+    assert module.group_settings.bias_weight_decay
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -142,7 +142,7 @@ def compute_proposals(
     place = proposals_folder(shards, name)
     if (place / INDEX_FILE).is_file() and not overwrite:
         there = ProposalIndex.read(place)
-        _check_same(there, method, reader, place)
+        check_same(there, method.name, method.options, reader, place)
         remove_leftovers(place, INDEX_FILE, CONTENTS)
         say(f"{place} is there already. To compute it again, give --overwrite.")
         return there
@@ -194,17 +194,32 @@ def _finished(parts: _Parts) -> Iterator[_Part]:
         yield part
 
 
-def _check_same(
-    there: ProposalIndex, method: ProposalMethod, reader: ShardReader, place: Path
+def check_same(
+    there: ProposalIndex,
+    name: str,
+    options: Mapping[str, Any],
+    reader: ShardReader,
+    place: Path,
 ) -> None:
-    """Stop when the proposals of this name are not those that are asked for."""
+    """Stop when proposals that are there are not those that are asked for.
+
+    Args:
+        there: their index.
+        name: of the method that is asked for.
+        options: of the method.
+        reader: of the images.
+        place: where they are, for messages.
+
+    Raises:
+        UserError: with what is different.
+    """
     there.check_fits(reader.sha256[0], reader.shard_lengths, str(place))
-    theirs, mine = {"method": there.method}, {"method": method.name}
+    theirs, mine = {"method": there.method}, {"method": name}
     if theirs == mine:
-        theirs, mine = there.options, method.options
+        theirs, mine = there.options, dict(options)
     if theirs != mine:
-        names = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
-        gaps = [f"{name} = {theirs.get(name)} there, {mine.get(name)} here" for name in names]
+        names = [key for key in {**theirs, **mine} if theirs.get(key) != mine.get(key)]
+        gaps = [f"{key} = {theirs.get(key)} there, {mine.get(key)} here" for key in names]
         raise UserError(
             f"{place} was made otherwise ({'; '.join(gaps)}). Give these another --name, or "
             "--overwrite to replace them."

@@ -46,9 +46,10 @@ def build_backbone(
     Args:
         name: one of `BACKBONES`.
         weights: `none`, `from_checkpoint`, a file, or a torchvision name; see `find_pretrained`.
-        trainable_stages: how many stages learn, counted from the output. By default all, or all
-            but the first two (VGG-16: conv1, conv2; ResNet: stem, layer1) with pretrained weights;
-            of AlexNet and CaffeNet all but conv1 then, of ZF all.
+        trainable_stages: how many stages learn, counted from the output; with 0 nothing does, a
+            feature pyramid on top included. By default all, or all but the first two (VGG-16:
+            conv1, conv2; ResNet: stem, layer1) with pretrained weights; of AlexNet and CaffeNet
+            all but conv1 then, of ZF all.
         norm: ResNet only: `auto`, `frozen_batch`, `group` or `sync_batch`.
         pixel_statistics: `auto`, `torchvision` or `caffe`; see `find_pretrained`.
 
@@ -59,6 +60,15 @@ def build_backbone(
         raise UserError(
             f'norm = "{norm}" is for ResNet; {name} has no choice. Leave norm = "auto".'
         )
+    backbone = _named(name, weights, trainable_stages, norm, pixel_statistics)
+    if trainable_stages == 0:
+        backbone.freeze()
+    return backbone
+
+
+def _named(
+    name: str, weights: str, trainable_stages: int | None, norm: str, pixel_statistics: str
+) -> Backbone:
     match name:
         case "resnet18_fpn" | "resnet50_fpn" | "resnet101_fpn":
             network = name.removesuffix("_fpn")
@@ -82,7 +92,7 @@ def build_backbone(
         case "squeezenet1_0_fpn":
             return SqueezeNetFPN(weights, trainable_stages, pixel_statistics)
         case "tiny_fpn" if weights in (NONE, FROM_CHECKPOINT):
-            return TinyFPN()
+            return TinyFPN(trainable_stages)
         case "tiny_fpn":
             raise UserError(f'tiny_fpn learns from scratch: weights = "{weights}" must be "none".')
     nearest = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0)[0]

@@ -57,6 +57,7 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         head_layers: pretrained layers for a box head, where the network has some.
+        is_frozen: whether nothing here learns.
 
     Args:
         strides: of the returned maps in pixels, finest first.
@@ -79,6 +80,21 @@ class Backbone(nn.Module, ABC):
         self.roi_levels = len(strides) if roi_levels is None else roi_levels
         self.normalization = PixelNormalization(*statistics)
         self.head_layers: HeadLayers | None = None
+        self.is_frozen = False
+
+    def freeze(self) -> None:
+        """Let nothing here learn, neck and statistics of batch normalisation included.
+
+        `head_layers` belong to the head, and learn.
+        """
+        self.requires_grad_(False)
+        self.is_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """What is frozen stays in evaluation mode."""
+        super().train(mode and not self.is_frozen)
+        return self
 
     def forward(self, images: Images) -> list[Tensor]:
         """One map (B, `out_channels`, ceil(H / stride), ceil(W / stride)) per stride."""

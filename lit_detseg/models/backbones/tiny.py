@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_detseg.models.backbones.backbone import Backbone
+from lit_detseg.models.backbones.backbone import Backbone, freeze_stages
 from lit_detseg.models.necks.fpn import FeaturePyramid
 from lit_detseg.models.normalization import TORCHVISION
 
@@ -17,9 +17,12 @@ class TinyFPN(Backbone):
     335,280 parameters, 97 million multiplications for 128 x 128 pixels. Group normalisation,
     because batches are small and nothing is pretrained. Resolution is halved by windows of even
     size, so that what a cell sees is centred on the cell; in ResNet, on the cell's corner.
+
+    Args:
+        trainable_stages: how many of the 4 stages learn: the stem, and the three blocks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trainable_stages: int | None = None) -> None:
         super().__init__(
             strides=(4, 8, 16, 32), out_channels=64, statistics=TORCHVISION, roi_levels=3
         )
@@ -30,6 +33,7 @@ class TinyFPN(Backbone):
             nn.ReLU(inplace=True),
         )
         self.stages = nn.ModuleList([_Stage(24, 32), _Stage(32, 64), _Stage(64, 96)])
+        freeze_stages([self.stem, *self.stages], trainable_stages, pretrained=False)
         self.neck = FeaturePyramid([32, 64, 96], out_channels=64, norm="group")
 
     def extract(self, pixels: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:

@@ -176,3 +176,30 @@ def test_copies_share_nothing():
     with torch.no_grad():
         twin.stem[1].weight.zero_()
     assert original.stem[1].weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["resnet18_fpn", "vgg16", "squeezenet1_0_fpn", "tiny_fpn"])
+def test_with_no_trainable_stage_nothing_learns_neck_and_batch_statistics_included(name):
+    norm = {"norm": "sync_batch"} if name.startswith("resnet") else {}
+    backbone = build_backbone(name, trainable_stages=0, **norm)
+    before = copy.deepcopy(backbone.state_dict())
+
+    maps = backbone.train()(noise((64, 64)))
+
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert not any(module.training for module in backbone.modules())
+    assert not any(features.requires_grad for features in maps)
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+def test_the_head_layers_of_a_frozen_backbone_learn():
+    layers = build_backbone("vgg16", trainable_stages=0).head_layers.layers
+    assert all(parameter.requires_grad for parameter in layers.parameters())
+
+
+def test_the_first_stages_of_the_tiny_backbone_can_be_frozen_too():
+    backbone = build_backbone("tiny_fpn", trainable_stages=1)
+    learning = {n.split(".")[0:2][-1] for n, p in backbone.named_parameters() if p.requires_grad}
+    frozen = [n for n, p in backbone.named_parameters() if not p.requires_grad]
+    assert all(name.startswith(("stem.", "stages.0.", "stages.1.")) for name in frozen)
+    assert "2" in learning
