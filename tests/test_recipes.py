@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from lit_detseg.cli.main import main
+from lit_detseg.data.proposals.compute import compute_proposals
+from lit_detseg.data.proposals.grid import Grid
 from lit_detseg.runs.checkpoints import load_checkpoint, newest_valid_checkpoint
 from tests.conftest import REPOSITORY
 from tests.e2e.commands import run_command
@@ -30,6 +32,22 @@ IN_LITTLE = {
 }
 
 
+# Networks that are given as objects bring their weights along.
+OF_OBJECTS = {
+    "faster_rcnn_resnet50_c4_coco2017": ["--model.backbone.init_args.weights=none"],
+}
+
+
+@pytest.fixture(scope="module")
+def proposed(shards, tmp_path_factory):
+    """The drawn images with proposals of a grid, under the name that recipes have for theirs."""
+    folder = tmp_path_factory.mktemp("proposed")
+    shutil.copytree(shards, folder, dirs_exist_ok=True)
+    for split in ("train", "val"):
+        compute_proposals(folder / split, Grid(levels=3), "selective_search")
+    return folder
+
+
 def small_options(shards):
     """A few small drawn images, and no pretrained weights."""
     return [
@@ -45,10 +63,11 @@ def small_options(shards):
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe_runs(recipe, shards, tmp_path, monkeypatch):
+def test_recipe_runs(recipe, proposed, tmp_path, monkeypatch):
     """On a few small drawn images and without pretrained weights, the recipe as it stands."""
     monkeypatch.chdir(tmp_path)
-    main(["fit", "-c", str(recipe), "-c", str(DEBUG), *small_options(shards)])
+    options = [*small_options(proposed), *OF_OBJECTS.get(recipe.stem, [])]
+    main(["fit", "-c", str(recipe), "-c", str(DEBUG), *options])
 
 
 @pytest.fixture(scope="module")
