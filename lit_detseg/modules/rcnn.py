@@ -201,6 +201,7 @@ class SPPNet(RegionModule):
 
     def on_fit_start(self) -> None:
         """Open the cache, now that the weights are those of the stage before."""
+        super().on_fit_start()
         if self.cache_folder is not None:
             self._cache = FeatureCache.open(self.cache_folder, self.model)
 

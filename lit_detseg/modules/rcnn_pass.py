@@ -41,15 +41,11 @@ class ImageRegions:
     """
 
     def __init__(
-        self,
-        position: int,
-        model: RegionClassifier,
-        cache: FeatureCache | None,
-        images: Images,
-        target: BoxTarget,
+        self, position: int, images: Images, target: BoxTarget, stage: "RegionPass"
     ) -> None:
         self.position, self.image_id = position, target.image_id
-        self._model, self._cache, self._images = model, cache, images
+        self._images, self._model, self._cache = images, stage.model, stage.cache
+        self._precision = stage.trainer.precision_plugin.forward_context
         self.objects: Objects = objects_to_learn(target)
         self.boxes = all_regions(proposals_of(images)[0], self.objects)
 
@@ -58,7 +54,14 @@ class ImageRegions:
         if self._cache is not None:
             return self._cache.read(self.image_id, self.boxes, places).to(self.boxes.device)
         boxes = self.boxes if places is None else self.boxes[places]
-        return self._model.region_features(self._images, [boxes])[0]
+        with self._precision():
+            return self._model.region_features(self._images, [boxes])[0]
+
+    def features(self, places: Tensor | None = None) -> Tensor:
+        """fc7 (P, num_features) of them, float32."""
+        pooled = self.pooled(places).to(self.boxes)
+        with self._precision():
+            return self._model.layers(pooled).float()
 
     def norm_places(self) -> Tensor:
         """Regions whose norms are averaged: up to 200, drawn, of each of the first 200 images.
@@ -133,6 +136,7 @@ class RegionPass(DetectionModule):
 
     def on_fit_start(self) -> None:
         """Refuse a trainer or data that would not show every image as often as it must be seen."""
+        super().on_fit_start()
         name = type(self).__name__
         if self.trainer.max_epochs != self.passes:
             raise UserError(
@@ -166,7 +170,8 @@ class RegionPass(DetectionModule):
         last_pass = self.trainer.current_epoch == self.passes - 1
         is_last_step = last_pass and batch_index == self.trainer.num_training_batches - 1
         self.model.eval()
-        with torch.no_grad():
+        # The trainer's precision is for the network alone.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             logged = self.look_at(self._images_of(batch, batch_index), is_last_step)
         self.log_dict({f"train/{name}": float(value) for name, value in logged.items()})
         self._clock.grad = torch.zeros_like(self._clock)
@@ -232,7 +237,7 @@ class RegionPass(DetectionModule):
             for i in range(count)
         ]
         return [
-            ImageRegions(first + i, self.model, self.cache, images, target)
+            ImageRegions(first + i, images, target, self)
             for i, (images, target) in enumerate(zip(alone, batch.targets, strict=True))
             if self._num_images is None or first + i < self._num_images
         ]

@@ -131,7 +131,7 @@ class RegionSVMs(RegionPass):
         """Features of the objects, and norms of some regions."""
         objects = len(image.objects.labels)
         places = torch.arange(objects, device=image.boxes.device)
-        features = self._features(image, torch.cat([places, image.norm_places()]))
+        features = image.features(torch.cat([places, image.norm_places()]))
         return {
             "positives": features[:objects],
             "labels": image.objects.labels,
@@ -160,7 +160,7 @@ class RegionSVMs(RegionPass):
 
     def _hard_negatives_of(self, image: ImageRegions) -> dict[str, Tensor]:
         svms, settings = self.model.svms, self.settings
-        features = self._features(image)
+        features = image.features()
         margins = svms(features)
         hard = (margins > settings.hard_margin) & self._has_objects.to(margins.device)
         hard &= svm_negatives(
@@ -212,10 +212,6 @@ class RegionSVMs(RegionPass):
         positives, labels = (self.collected[name].joined for name in ("positives", "labels"))
         scaled = positives[labels == label] * self.model.svms.scale.cpu()
         return fit_svm(scaled, self.negatives.of(label), self.settings)
-
-    def _features(self, image: ImageRegions, places: Tensor | None = None) -> Tensor:
-        """fc7 (P, num_features), float32, not scaled."""
-        return self.model.layers(image.pooled(places).to(image.boxes)).float()
 
 
 class FittedSVM(NamedTuple):

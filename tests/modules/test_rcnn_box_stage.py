@@ -101,6 +101,21 @@ def test_boxes_are_moved_onto_their_objects_where_features_tell():
     assert box_iou(moved, objects).diagonal().min() > 0.99
 
 
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+def test_a_mixed_precision_trainer_computes_features_in_it_and_nothing_else(
+    shards, tmp_path, precision
+):
+    options = {"precision": "bf16-mixed"}
+    cache = str(tmp_path / "cache")
+    features = RegionFeatures(tiny_rcnn_module(), cache, precision=precision)
+    one_pass(features, region_data(shards), tmp_path / "features", **options)
+    stage = RegionBoxes(tiny_rcnn_module(), cache)
+    one_pass(stage, region_data(shards), tmp_path / "mixed", **options)
+    exact = RegionBoxes(tiny_rcnn_module(), cache)
+    one_pass(exact, region_data(shards), tmp_path / "exact")
+    assert stage.model.box_regressors.weights.equal(exact.model.box_regressors.weights)
+
+
 @pytest.mark.parametrize("stop", [1, 5])
 def test_a_stopped_stage_ends_with_the_same_bits(shards, tmp_path, stop):
     cache = str(tmp_path / "cache")

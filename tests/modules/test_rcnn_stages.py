@@ -194,6 +194,17 @@ def test_cached_features_give_the_same_svms(shards, tmp_path):
     torch.testing.assert_close(computed, cached, rtol=1e-3, atol=1e-5)
 
 
+def test_a_mixed_precision_trainer_computes_features_in_it_and_nothing_else(shards, tmp_path):
+    stage = RegionSVMs(tiny_rcnn_module())
+    one_pass(stage, region_data(shards), tmp_path / "mixed", precision="bf16-mixed")
+    exact = RegionSVMs(tiny_rcnn_module())
+    one_pass(exact, region_data(shards), tmp_path / "exact")
+    first, second = (one.collected["positives"].joined for one in (stage, exact))
+    assert first.equal(first.bfloat16().float())  # in bfloat16...
+    torch.testing.assert_close(first, second, rtol=0.1, atol=0.05)
+    assert not stage.model.svms.weights.equal(stage.model.svms.weights.bfloat16().float())
+
+
 def test_a_class_without_objects_is_never_found(shards, tmp_path):
     class NoTriangles(RegionSVMs):
         def look_at(self, images, is_last_step):
