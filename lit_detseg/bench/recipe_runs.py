@@ -11,6 +11,8 @@ from lit_detseg.errors import UserError
 from lit_detseg.runs.directory import RunDirectory
 from lit_detseg.runs.metrics_log import read_metrics
 
+CONTINUED = ("--ckpt_path", "last")  # or started, where there is none
+
 
 @dataclass(frozen=True)
 class RecipeRun:
@@ -30,15 +32,30 @@ class RecipeRun:
         attempts = RunDirectory(self.path).attempts
         return bool(attempts) and attempts[-1]["status"] == "finished"
 
-    def finish(self) -> None:
+    def finish(self) -> "RecipeRun":
         """Train to the end, from where it stands, in a process of its own that says how it goes.
+
+        Returns:
+            Itself.
 
         Raises:
             UserError: when training fails.
         """
-        if self.is_finished:
-            return
-        run_command(["fit", *self.arguments, "--run.dir", str(self.path), "--ckpt_path", "last"])
+        if not self.is_finished:
+            run_command(["fit", *self.arguments, "--run.dir", str(self.path), *CONTINUED])
+        return self
+
+    def finish_stages(self) -> list["RecipeRun"]:
+        """The same of a recipe in stages; finished ones are passed over.
+
+        Returns:
+            The run of each stage, in order.
+
+        Raises:
+            UserError: when training fails.
+        """
+        run_command(["fit", *self.arguments, "--run.dir", str(self.path)])
+        return [RecipeRun(path, ()) for path in sorted(self.path.glob("[0-9][0-9]_*"))]
 
     @property
     def minutes(self) -> float:

@@ -15,6 +15,7 @@ MEASUREMENTS = {
         "lit_detseg.bench.masks",
         "Mask R-CNN against torchvision's, RoIAlign against RoIPool",
     ),
+    "paper-table": ("lit_detseg.bench.paper_table", "R-CNN to Faster R-CNN on one small data set"),
     "svd": ("lit_detseg.bench.svd", "what truncated SVD of fc6 and fc7 saves"),
 }
 
