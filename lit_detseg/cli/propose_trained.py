@@ -156,10 +156,8 @@ class ProposeCLI(DetSegCLI):
             self._start_attempt(config)
 
     def predict(self, **arguments: Any) -> None:
-        """Fill the model, and let its first stage answer for each set in turn."""
+        """Fill the model's first stage, and let it answer for each set in turn."""
         checkpoint = self.asked.checkpoint
-        for sentence in start_from(self.model, [Source(checkpoint)]):
-            rank_zero_info(sentence)
         detector: Any = getattr(self.model, "model", None)
         if not (hasattr(detector, "backbone") and hasattr(detector, "rpn")):
             raise UserError(
@@ -167,6 +165,8 @@ class ProposeCLI(DetSegCLI):
                 "lit_detseg.modules.RegionProposals or a Faster R-CNN."
             )
         network = DetectionModule(RegionProposalDetector(detector.backbone, detector.rpn))
+        for sentence in start_from(network, [Source(checkpoint, ("backbone", "rpn"))]):
+            rank_zero_info(sentence)
         self.store.options = self._options(detector.rpn.proposals)
         for folder in self.folders:
             if not self._is_there(folder):

@@ -123,7 +123,7 @@ def proposals_only():
             r"The same in both are backbone, rpn: take such parts alone with .*:backbone,rpn\.",
             id="what would fit",
         ),
-        pytest.param("", proposals_only, "; and 7 more", id="five of the 4 + 8 problems"),
+        pytest.param("", proposals_only, r"; and 9 more", id="five of the 4 + 10 problems"),
         pytest.param("", proposals_only, r"roi_stage\.\S+ is unexpected", id="unexpected"),
         pytest.param(
             ":rpn", proposals_only, r"rpn\.head\.convs\.0\.weight has shape", id="another width"
