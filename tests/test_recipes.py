@@ -22,15 +22,41 @@ DEBUG = REPOSITORY / "configs/run/debug.yaml"
 
 SMALL = "{class_path: lit_detseg.data.transforms.Resize, init_args: {height: 96, width: 96}}"
 
+STEPS = ["--trainer.max_steps=1", "--model.backbone_weights=none"]
+
+
+def region_stages(*arguments):
+    """Options of R-CNN and SPP-net: the same arguments for the detector in each of their stages."""
+    in_passes = [
+        f"--{stage}.model.system.init_args.{argument}"
+        for stage in ("features", "svms", "boxes")
+        for argument in arguments
+    ]
+    return [
+        *(f"--fine_tuning.model.{argument}" for argument in arguments),
+        *in_passes,
+        "--data.max_proposals=6",
+        "--fine_tuning.trainer.max_steps=1",
+        "--fine_tuning.trainer.val_check_interval=1",
+    ]
+
+
+CROPS = ("network=squeezenet1_0", "weights=none", "crop_side=32", "crop_context=2", "head_width=16")
+PYRAMIDS = ("backbone_weights=none", "scales=[48,64]", "head_width=16")
+
 # VGG-16 would write 2 GB in each stage: another network with one map of the same stride and width.
 IN_LITTLE = {
     "faster_rcnn_vgg16_voc2007_alternating": [
+        *STEPS,
         "--model.backbone=squeezenet1_0",
         *(f"--{rpn}.model.anchors.sizes=[[16,32,64]]" for rpn in ("rpn_1", "rpn_2", "faster_rcnn")),
         *(f"--{head}.model.head_width=16" for head in ("detector_1", "detector_2", "faster_rcnn")),
     ],
+    "rcnn_squeezenet_bccd": region_stages(*CROPS),
+    "rcnn_vgg16_voc2007": region_stages(*CROPS),
+    "spp_net_squeezenet_bccd": region_stages(*PYRAMIDS),
+    "spp_net_zf_voc2007": region_stages(*PYRAMIDS, "layer_weights=none"),
 }
-
 
 # Networks that are given as objects bring their weights along.
 OF_OBJECTS = {
@@ -58,7 +84,6 @@ def small_options(shards):
         "--data.num_workers=0",
         f"--data.train_transforms=[{SMALL}]",
         f"--data.eval_transforms=[{SMALL}]",
-        "--model.backbone_weights=none",
     ]
 
 
@@ -66,26 +91,26 @@ def small_options(shards):
 def test_recipe_runs(recipe, proposed, tmp_path, monkeypatch):
     """On a few small drawn images and without pretrained weights, the recipe as it stands."""
     monkeypatch.chdir(tmp_path)
-    options = [*small_options(proposed), *OF_OBJECTS.get(recipe.stem, [])]
-    main(["fit", "-c", str(recipe), "-c", str(DEBUG), *options])
+    no_weights = OF_OBJECTS.get(recipe.stem, ["--model.backbone_weights=none"])
+    main(["fit", "-c", str(recipe), "-c", str(DEBUG), *small_options(proposed), *no_weights])
 
 
 @pytest.fixture(scope="module")
-def stage_runs(shards, tmp_path_factory):
+def stage_runs(proposed, tmp_path_factory):
     """A function that runs a stage file in little, once, and returns where."""
     done = {}
 
     def run(file):
         if file not in done:
             folder = tmp_path_factory.mktemp("stages")
-            shutil.copytree(shards, folder / "shards")  # proposals are written beside them
+            shutil.copytree(proposed, folder / "shards")  # more proposals are written there
             done[file] = folder / "run"
             run_command(
                 *("fit", "--stages", file, "--run.dir", done[file]),
-                *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_steps=1"),
+                *("--trainer.accelerator=cpu", "--trainer.devices=1"),
                 "--run.pictures=0",
                 *small_options(folder / "shards"),
-                *IN_LITTLE.get(file.stem, []),
+                *IN_LITTLE.get(file.stem, STEPS),
                 timeout=800,
             )
         return done[file]
