@@ -37,7 +37,7 @@ class SVMSettings:
         easy_margin: one with a smaller margin is let go.
         retrain_after: a class is trained again when more negatives than this have come.
         tolerance: at which liblinear stops; its own default, which the programs use, is 0.1.
-        max_iterations: of liblinear.
+        max_iterations: of liblinear; 1000 is its own limit, which it reaches at this tolerance.
     """
 
     negative_iou: float = 0.3
@@ -49,7 +49,7 @@ class SVMSettings:
     easy_margin: float = -1.2
     retrain_after: int = 2000
     tolerance: float = 0.0001
-    max_iterations: int = 1000
+    max_iterations: int = 10_000
 
 
 R_CNN_SVMS = SVMSettings()

@@ -124,12 +124,12 @@ def pool_pyramid(
     Returns:
         The grids one after the other, each channel by channel, row by row.
     """
-    grids = []
+    grids, whole = [], feature[None].float().contiguous()
     for bins in levels:
         left, top, right, bottom = _bin_borders(windows, bins)
         # Each bin is a RoI of its own with a single bin: torchvision's divisions are by 1, exact.
         rois = torch.stack([torch.zeros_like(left), left, top, right - 1, bottom - 1], dim=-1)
-        pooled = roi_pool(feature[None].float(), rois.reshape(-1, 5).float(), (1, 1))
+        pooled = roi_pool(whole, rois.reshape(-1, 5).float(), (1, 1))
         pooled = pooled.reshape(len(windows), bins**2, len(feature)).transpose(1, 2)
         grids.append(pooled.reshape(len(windows), -1))
     return torch.cat(grids, dim=1).to(feature.dtype)

@@ -115,7 +115,9 @@ class SPPNetDetector(RegionClassifier):
         for number in scales.unique().tolist():
             chosen = scales == number
             resized, stretch = resize(image, factors[number])
-            feature = self.backbone.extract(resized[None])[-1][0]
+            # On CPUs twice as fast as planes one after the other.
+            pixels = resized[None].contiguous(memory_format=torch.channels_last)
+            feature = self.backbone.extract(pixels)[-1][0]
             cells = window_cells(
                 windows[chosen] * stretch,
                 (feature.shape[1], feature.shape[2]),
