@@ -14,6 +14,7 @@ from typing import Any
 from lit_detseg.cli.data_section import instantiate_data
 from lit_detseg.cli.parser import ShortErrorParser, explain
 from lit_detseg.cli.progress import images_bar
+from lit_detseg.cli.stages.stage_file import read_stage_file
 from lit_detseg.data import ShardDataModule
 from lit_detseg.data.remote.indexes import read_index
 from lit_detseg.data.remote.urls import as_location, shown
@@ -154,7 +155,11 @@ def _parsed(configs: Sequence[str], words: Sequence[str]) -> Any:
     given = []
     for file in configs:
         sections = _sections(file)
-        given.append(f"--data={file}" if "class_path" in sections else f"--config={file}")
+        if "stages" in sections:
+            sections = read_stage_file(Path(file))[0].recipe
+            given.append(f"--config={json.dumps(sections)}")
+        else:
+            given.append(f"--data={file}" if "class_path" in sections else f"--config={file}")
         for section in sections:
             if section not in known and "class_path" not in sections:
                 known.add(section)
@@ -171,8 +176,8 @@ def _parsed(configs: Sequence[str], words: Sequence[str]) -> Any:
         raise UserError(explain(str(error), keys, COMMAND)) from None
 
 
-def _sections(file: str) -> list[str]:
-    """The names of a configuration's sections."""
+def _sections(file: str) -> dict[str, Any]:
+    """A configuration's sections by name."""
     import yaml
 
     try:
@@ -182,7 +187,7 @@ def _sections(file: str) -> list[str]:
         raise UserError(f"The configuration {file} cannot be read ({what}).") from None
     if not isinstance(content, dict):
         raise UserError(f"The configuration {file} has no sections: is it a recipe?")
-    return [str(section) for section in content]
+    return {str(section): value for section, value in content.items()}
 
 
 def _training(module: Any, recipe: str, has_recipe: bool) -> tuple[ShardReader, Training]:
@@ -214,8 +219,8 @@ def _parser() -> ShortErrorParser:
         action="append",
         default=[],
         metavar="RECIPE",
-        help="whose training to show: a recipe, a run's config.yaml or a file of configs/data "
-        "(default: the data module of this kind of set)",
+        help="whose training to show: a recipe (of stages: the first), a run's config.yaml or a "
+        "file of configs/data (default: the data module of this kind of set)",
     )
     parser.add_argument("--images", type=int, default=200, help="how many to show (default: 200)")
     parser.add_argument(

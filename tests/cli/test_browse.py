@@ -7,6 +7,8 @@ import yaml
 
 from lit_detseg.cli.browse import main
 from lit_detseg.data import ShapesDataModule
+from lit_detseg.data.proposals.compute import compute_proposals
+from lit_detseg.data.proposals.grid import Grid
 from lit_detseg.data.transforms import RandomHorizontalFlip
 from lit_detseg.structures import UserError
 from tests.conftest import REPOSITORY
@@ -183,6 +185,8 @@ def test_mistakes_are_explained(shapes, tmp_path, arguments, message):
         pytest.param("data: [", "cannot be read", id="no YAML"),
         pytest.param("7", "no sections", id="no sections"),
         pytest.param("model: {}", "has no section `data`", id="no data"),
+        pytest.param("stages: [{name: one}]", "has no section `data`", id="a stage without data"),
+        pytest.param("stages: {}", "must be a list", id="no stages"),
         pytest.param(
             "data: {class_path: lightning.pytorch.demos.boring_classes.BoringDataModule}",
             "does not read shards",
@@ -207,9 +211,18 @@ def test_a_folder_without_shards_is_named(tmp_path):
         browse(tmp_path / "page", tmp_path)
 
 
+@pytest.fixture(scope="module")
+def proposed(tmp_path_factory):
+    """Shapes with proposals of a grid, under the name that recipes have for theirs."""
+    folder = write_shapes(tmp_path_factory.mktemp("browse") / "proposed", images=9)
+    compute_proposals(folder, Grid(levels=2), "selective_search")
+    return folder
+
+
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_can_be_shown(shapes, tmp_path, recipe):
+def test_every_recipe_can_be_shown(proposed, tmp_path, recipe):
+    """Of stages, the first."""
     data = browse(
-        tmp_path / "page", shapes, "-c", recipe, "--data.total_batch_size=1", "--images", "1"
+        tmp_path / "page", proposed, "-c", recipe, "--data.total_batch_size=1", "--images", "1"
     )
     assert len(data["images"][0]["views"]) == 3
