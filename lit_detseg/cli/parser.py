@@ -18,6 +18,9 @@ SEARCH_NOISE = re.compile(
 )
 
 
+STAGE_FILE_KEYS = ("common", "stages")
+
+
 class ShortErrorParser(argparse.ArgumentParser):
     """An `argparse` parser that says what is wrong without printing its usage first."""
 
@@ -97,6 +100,8 @@ def _suggestion(said: str, paths: list[str], known_keys: list[str]) -> str:
     name = wrong.group(1)
     words = _parameters(paths[-1]) if paths else known_keys
     root, dot, rest = name.partition(".")
+    if root in STAGE_FILE_KEYS and not paths:
+        return " A recipe in stages is given with --stages FILE."
     roots = {word.partition(".")[0] for word in words}
     if root not in roots and (close := get_close_matches(root, roots, n=1)):
         return f" Did you mean `{close[0]}{dot}{rest}`?"

@@ -27,6 +27,11 @@ KEYS = ["trainer.max_steps", "trainer.max_epochs", "model", "data", "run.dir"]
             id="a misspelt key in a file",
         ),
         pytest.param(
+            "Option 'common.trainer.precision' is not accepted",
+            "A recipe in stages is given with --stages FILE.",
+            id="a stage file in place of a recipe",
+        ),
+        pytest.param(
             'Parser key "trainer.max_steps":\n  Does not validate against any of the Union '
             "subtypes\n  Subtypes: [<class 'int'>, <class 'NoneType'>]\n  Errors:\n"
             "    - Expected a <class 'int'>\n    - Expected a <class 'NoneType'>\n"

@@ -91,6 +91,8 @@ def read_stage_file(path: Path) -> list[Stage]:
             may not.
     """
     content = read_mapping(path)
+    if "stages" not in content and "model" in content:
+        raise UserError(f"{path} is a recipe without stages: give it with `-c`.")
     _check_keys(content, ("common", "stages"), f"{path}")
     entries = content.get("stages")
     if not isinstance(entries, list) or not entries:

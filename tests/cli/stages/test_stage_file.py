@@ -107,6 +107,7 @@ def one_stage(line):
     ("text", "said"),
     [
         pytest.param("stage: []", "'stage' is not known here. Did you mean `stages`?", id="typo"),
+        pytest.param("model: {}", "a recipe without stages: give it with `-c`", id="a recipe"),
         pytest.param("stages: []", "`stages` must be a list of at least one", id="no stage"),
         pytest.param("- a", "must hold a mapping", id="a list"),
         pytest.param("stages: [{name: a: b}]", "cannot be read", id="no YAML"),
