@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_detseg.data import ShapesDataModule
 from lit_detseg.data.readers.shapes import ShapesReader
 from lit_detseg.data.records import Object, RawSample
+from lit_detseg.data.shard_sets import Split
 from lit_detseg.modules import RCNN, SPPNet
 from lit_detseg.modules.rcnn_pass import RegionPass
 from lit_detseg.structures import DetectionBatch, LabelMap
@@ -57,7 +58,7 @@ class PlainShapesReader(ShapesReader):
 
 
 class GridShapesDataModule(ShapesDataModule):
-    """Drawn shapes, whose every image comes with the same grid of proposals.
+    """Drawn shapes of 64 pixels, whose every image comes with the same grid of proposals.
 
     Args:
         step: pixels between two of them.
@@ -67,6 +68,10 @@ class GridShapesDataModule(ShapesDataModule):
     def __init__(self, step: int = 8, tail: str = "wrap", **options: Any) -> None:
         super().__init__(tail=tail, **options)
         self.step = step
+
+    def num_proposals(self, split: Split) -> dict[str, int]:
+        count = len(grid_boxes(64, 64, self.step))
+        return dict.fromkeys(self.sets.reader(split).keys.tolist(), count)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> DetectionBatch:
         batch = super().on_after_batch_transfer(batch, dataloader_idx)

@@ -22,6 +22,7 @@ from lit_detseg.errors import UserError
 
 SCORES = {"map": "mask AP", "map_50": "AP50", "map_75": "AP75", "box_map": "box AP"}
 POOLINGS = ("roi_align", "roi_pool")
+METRIC = "lit_detseg.metrics.coco_mask_ap.CocoMaskAveragePrecision"  # of `MaskRCNN`, if not given
 GIVEN_TO_RIVAL = ("anchors", "proposals", "rois", "detections", "masks")
 
 
@@ -107,7 +108,8 @@ def rival_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     variant = deepcopy(dict(recipe))
     ours = variant["model"]["init_args"]
     backbone = ours.pop("backbone")
-    if not str(backbone.get("class_path", "")).endswith("ResNetFPN"):
+    class_path = backbone.get("class_path") if isinstance(backbone, Mapping) else None
+    if not str(class_path).endswith("ResNetFPN"):
         raise UserError(
             f"The recipe's backbone is {backbone}. Torchvision's builder takes a ResNetFPN: name "
             "one by its class_path."
@@ -122,6 +124,7 @@ def rival_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "head_width": ours.pop("head_width", 1024),
         **{name: ours.pop(name) for name in GIVEN_TO_RIVAL},
     }
+    ours.setdefault("metric", {"class_path": METRIC})
     path = "lit_detseg.bench.torchvision_rival.TorchvisionRival"
     variant["model"] = {
         "class_path": "lit_detseg.modules.DetectionModule",

@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from torchmetrics import Metric
 
+from lit_detseg.metrics.coco_mask_ap import CocoMaskAveragePrecision
 from lit_detseg.models.backbones import Backbone
 from lit_detseg.models.detectors.fcis import FCISDetector
 from lit_detseg.models.fcis_settings import (
@@ -47,6 +49,7 @@ class FCIS(DetectionModule):
         rois: how they are put together, and which are learned from.
         detections: which are answered.
         rpn_channels: width of the region proposal network.
+        metric: COCO's average precision of masks and boxes when not given.
         optimizer: SGD as in the released code, for 4 images a step, when not given.
         training: see `DetectionModule`. In the released code the first new layer (conv_new_1)
             learns three times as fast as all others: `lr_factors: {stage.head.reduce: 3}`.
@@ -67,6 +70,7 @@ class FCIS(DetectionModule):
         rois: FCISRoISettings = VOC_ROIS,
         detections: FCISDetectionSettings = VOC_DETECTIONS,
         rpn_channels: int = 512,
+        metric: Metric | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.SGD(
             parameters, lr=0.002, momentum=0.9, weight_decay=0.0005
         ),
@@ -83,4 +87,6 @@ class FCIS(DetectionModule):
             anchor_learning,
             proposals,
         )
-        super().__init__(FCISDetector(backbone, rpn, stage), optimizer=optimizer, **training)
+        detector = FCISDetector(backbone, rpn, stage)
+        metric = CocoMaskAveragePrecision() if metric is None else metric
+        super().__init__(detector, metric, optimizer, **training)

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from lit_detseg.assignment.matching import Objects
 from lit_detseg.assignment.offset_statistics import measure_offsets
+from lit_detseg.metrics.coco_mask_ap import CocoMaskAveragePrecision
 from lit_detseg.metrics.proposal_recall import ProposalRecall
 from lit_detseg.models.backbones import Backbone
 from lit_detseg.models.detectors.fast_rcnn import FastRCNNDetector
@@ -243,6 +244,7 @@ class MaskRCNN(DetectionModule):
         masks: how boxes are pooled for the mask branch, and what it learns.
         rpn_channels: width of the region proposal network.
         head_width: width of the box head's layers, where the backbone brings none of its own.
+        metric: COCO's average precision of masks and boxes when not given.
         optimizer: SGD as in section 3.1 when not given.
         training: see `DetectionModule`.
 
@@ -264,6 +266,7 @@ class MaskRCNN(DetectionModule):
         masks: MaskSettings | None = None,
         rpn_channels: int | None = None,
         head_width: int | None = None,
+        metric: Metric | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.SGD(
             parameters, lr=0.02, momentum=0.9, weight_decay=0.0001
         ),
@@ -287,4 +290,5 @@ class MaskRCNN(DetectionModule):
             settings.build_roi_stage(backbone, classes),
             MaskStage.over(backbone, classes, settings.masks),
         )
-        super().__init__(detector, optimizer=optimizer, **training)
+        metric = CocoMaskAveragePrecision() if metric is None else metric
+        super().__init__(detector, metric, optimizer, **training)

@@ -14,14 +14,18 @@ COLLECTIVES = [
 LIMIT = 90  # seconds
 
 
-def results_of_ranks(function, world_size, folder):
-    """What `function(rank)` returns in each of `world_size` processes."""
+def results_of_ranks(function, world_size, folder, start_method="fork"):
+    """What `function(rank)` returns in each of `world_size` processes.
+
+    Forked, like a loader's workers, they need not import anything again; autograd, though, does
+    not survive a fork.
+    """
     context = mp.start_processes(
         _run,
         (function, world_size, str(folder)),
         nprocs=world_size,
         join=False,
-        start_method="fork",  # like a loader's workers: nothing is imported again
+        start_method=start_method,
     )
     deadline = time.monotonic() + LIMIT
     while not context.join(timeout=1):

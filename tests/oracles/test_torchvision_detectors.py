@@ -124,8 +124,8 @@ def test_boxes_and_masks_agree(pair):
 
     assert len(found.boxes) > 10
     assert torch.equal(found.labels + 1, expected["labels"])
-    torch.testing.assert_close(found.boxes, expected["boxes"], rtol=0, atol=1e-3)
-    torch.testing.assert_close(found.scores, expected["scores"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.boxes, expected["boxes"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.scores, expected["scores"], rtol=0, atol=1e-5)
     if found.mask_cells is not None:
         pasted = paste_masks_in_image(found.mask_cells[:, None], found.boxes, (96, 128))
         torch.testing.assert_close(pasted, expected["masks"], rtol=0, atol=1e-4)
