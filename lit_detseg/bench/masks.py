@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", required=True, help="shards to evaluate on, once, at the end")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each (default: 1)")
-    parser.add_argument("--steps", type=int, help="of training (default: the recipe's)")
+    parser.add_argument(
+        "--steps", type=int, help="of training (default: the recipe's); a OneCycleLR gets as many"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
@@ -44,10 +46,12 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: when the recipe cannot be used, or training fails.
     """
-    if options.seeds < 1:
-        raise UserError(f"--seeds {options.seeds}: give at least 1.")
+    for option in ("seeds", "steps"):
+        if (number := getattr(options, option)) is not None and number < 1:
+            raise UserError(f"--{option} {number}: give at least 1.")
     recipe = _read(options.recipe)
     steps = options.steps or recipe["trainer"]["max_steps"]
+    recipe = with_steps(recipe, steps)
     options.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[dict[str, float]]] = {}
     for name, variant in _variants(recipe, options.against):
@@ -73,7 +77,6 @@ def _result(
         f"--data.seed={seed}",
         f"--data.train={options.train}",
         f"--data.val={options.test}",
-        f"--trainer.max_steps={steps}",
         f"--trainer.val_check_interval={steps}",
         "--trainer.check_val_every_n_epoch=null",
         "--trainer.accelerator=auto",
@@ -97,6 +100,16 @@ def _variants(recipe: dict[str, Any], against: str) -> Iterator[tuple[str, dict[
         for part in ("rois", "masks"):
             arguments[part] = {**arguments.get(part, {}), "pooling": pooling}
         yield pooling, variant
+
+
+def with_steps(recipe: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """The recipe with so many steps; a schedule that knows its length (OneCycleLR) has as many."""
+    shorter = deepcopy(dict(recipe))
+    before, shorter["trainer"]["max_steps"] = shorter["trainer"]["max_steps"], steps
+    schedule = shorter["model"]["init_args"].get("lr_scheduler", {}).get("init_args", {})
+    if "total_steps" in schedule:
+        schedule["total_steps"] += steps - before
+    return shorter
 
 
 def rival_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import pytest
 import yaml
 
-from lit_detseg.bench.masks import add_arguments, rival_recipe, run
+from lit_detseg.bench.masks import add_arguments, rival_recipe, run, with_steps
 from lit_detseg.errors import UserError
 from tests.conftest import REPOSITORY
 
@@ -33,6 +33,17 @@ def test_the_rival_gets_the_same_data_schedule_and_settings():
         assert given[name] == of_ours[name]
 
 
+def test_a_shorter_training_has_the_whole_schedule():
+    ours = yaml.safe_load(RECIPE.read_text())
+    shorter = with_steps(ours, 600)
+    assert shorter["trainer"]["max_steps"] == 600
+    arguments = shorter["model"]["init_args"]["lr_scheduler"]["init_args"]
+    assert arguments == {"max_lr": 0.001, "total_steps": 601, "pct_start": 0.1}
+    assert ours["trainer"]["max_steps"] == 1200
+    del ours["model"]["init_args"]["lr_scheduler"]
+    assert "lr_scheduler" not in with_steps(ours, 600)["model"]["init_args"]
+
+
 def test_both_are_judged_by_their_masks_without_being_told():
     ours = yaml.safe_load(RECIPE.read_text())
     metric = ours["model"]["init_args"].pop("metric")
@@ -53,6 +64,13 @@ def test_what_is_no_recipe_is_refused(tmp_path, text):
         recipe.write_text(text)
     with pytest.raises(UserError, match=r"recipe\.yaml cannot be read as a recipe"):
         run(options("--recipe", recipe, "--train", "a", "--test", "b", "--out", tmp_path / "out"))
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--steps"])
+def test_nothing_cannot_be_trained(tmp_path, option):
+    sets = ("--train", "a", "--test", "b", "--out", tmp_path)
+    with pytest.raises(UserError, match=f"{option} 0: give at least 1"):
+        run(options("--recipe", RECIPE, *sets, option, "0"))
 
 
 @pytest.fixture(scope="module")
