@@ -276,7 +276,8 @@ def _user_error_behind(error: BaseException | None) -> UserError | None:
 
 def _describe(module: LightningModule) -> str:
     counts = [(p.numel(), p.requires_grad) for p in module.parameters()]
-    learning = sum(count for count, learns in counts if learns)
+    descends = getattr(module, "descends", True)
+    learning = sum(count for count, learns in counts if learns and descends)
     every = sum(count for count, _ in counts)
     return f"{type(module).__name__}: {every:,} parameters, {learning:,} of them learn."
 

@@ -117,6 +117,7 @@ class RegionPass(DetectionModule):
 
     model: RegionClassifier
     passes = 1
+    descends = False  # no parameter learns by its gradient
 
     def __init__(self, system: RegionModule, cache: str | None = None) -> None:
         super().__init__(system.model, system.metric)

@@ -8,7 +8,7 @@ from tests.e2e.commands import run_command
 
 
 def mine(shards, run, ranks):
-    run_command(
+    printed = run_command(
         "fit",
         "--model=lit_detseg.modules.RegionSVMs",
         "--model.svms.retrain_after=200",
@@ -29,7 +29,8 @@ def mine(shards, run, ranks):
         "--trainer.log_every_n_steps=1",
         "--trainer.max_epochs=2",
         f"--trainer.devices={ranks}",
-    )
+    ).stdout
+    assert "parameters, 0 of them learn." in printed  # by their gradients
 
 
 @pytest.fixture(scope="module")
