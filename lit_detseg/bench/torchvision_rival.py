@@ -36,7 +36,8 @@ class TorchvisionRival(Detector):
 
     Trained from scratch, everything learns. It gets our numbers and layers where it has an option
     for them; what it fixes stays as it is (its RoIAlign, its losses, its initial weights, its
-    generator of random numbers).
+    generator of random numbers). It runs in float32 whatever the trainer's precision: its boxes are
+    computed in the type of its layers, and bfloat16 would round them to whole pixels.
 
     Args:
         num_classes: without background.
@@ -99,14 +100,16 @@ class TorchvisionRival(Detector):
         """Its five losses under our names."""
         self.model.train()
         pixels = self._pixels(images)
-        losses = self.model(
-            pixels, [self._target(*pair) for pair in zip(targets, pixels, strict=True)]
-        )
+        wanted = [self._target(*pair) for pair in zip(targets, pixels, strict=True)]
+        with torch.autocast(images.pixels.device.type, enabled=False):
+            losses = self.model(pixels, wanted)
         return {ours: losses[theirs] for ours, theirs in LOSSES.items()}
 
     def detect(self, images: Images) -> list[Detections]:
         """Its boxes, and its pasted masks above 0.5."""
         self.model.eval()
+        with torch.autocast(images.pixels.device.type, enabled=False):
+            answers = self.model(self._pixels(images))
         return [
             Detections(
                 found["boxes"],
@@ -114,7 +117,7 @@ class TorchvisionRival(Detector):
                 found["scores"],
                 masks=found["masks"][:, 0] > 0.5,
             )
-            for found in self.model(self._pixels(images))
+            for found in answers
         ]
 
     def _pixels(self, images: Images) -> list[Tensor]:

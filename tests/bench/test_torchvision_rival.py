@@ -59,3 +59,12 @@ def test_masks_have_the_size_of_the_image_without_padding(rival):
         assert found.masks.shape == (len(found.boxes), *size)
         assert found.masks.dtype == torch.bool
         assert ((found.labels >= 0) & (found.labels < 3)).all()
+
+
+@torch.no_grad()
+def test_boxes_are_those_of_float32_under_autocast(rival):
+    images = make_images([(64, 96)])
+    (expected,) = rival(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (found,) = rival(images)
+    assert torch.equal(found.boxes, expected.boxes)
