@@ -66,6 +66,10 @@ def run(options: argparse.Namespace) -> None:
         UserError: when a recipe or the proposals are missing, or a run fails.
     """
     rows = list(_rows(options))
+    if not rows:
+        raise UserError(
+            f"{options.recipes} holds none of the recipes. Give their folder with --recipes."
+        )
     published = json.loads((files("lit_detseg.bench") / "published.json").read_text("utf-8"))
     if options.json:
         print(json.dumps({"measured": [asdict(row) for row in rows], "published": published}))

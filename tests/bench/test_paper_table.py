@@ -67,6 +67,11 @@ def test_a_system_without_recipe_is_named(shards, folder):
         run(options(*words(shards, folder), "--runs", folder / "runs", "--only", "R-CNN"))
 
 
+def test_a_folder_without_recipes_is_named(shards, tmp_path):
+    with pytest.raises(UserError, match="holds none of the recipes. Give their folder"):
+        run(options(*words(shards, tmp_path), "--runs", tmp_path / "runs"))
+
+
 def test_missing_proposals_are_named_with_the_command(shards, folder):
     shutil.copy(REPOSITORY / f"configs/recipes/{RECIPES['Fast R-CNN']}.yaml", folder)
     with pytest.raises(UserError, match="no proposals .*lit-detseg propose SHARDS --method sel"):
