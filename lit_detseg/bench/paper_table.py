@@ -26,7 +26,7 @@ RECIPES = {
     "SPP-net": "spp_net_squeezenet_bccd",
     "Fast R-CNN": "fast_rcnn_squeezenet_bccd",
     "Faster R-CNN": "faster_rcnn_squeezenet_bccd",
-    "YOLO v1": "yolo_v1_bccd",
+    "YOLO v1": "yolo_v1_tiny_bccd",
 }
 PROPOSALS = ("R-CNN", "SPP-net", "Fast R-CNN")  # the systems that are given them
 NAME = "selective_search"  # of the proposals in their recipes
