@@ -137,12 +137,11 @@ def _seconds_per_image(one: RecipeRun, test: Path) -> float:
 def _print_table(rows: list[Row], published: dict[str, Any]) -> None:
     of_papers = {paper["system"]: paper for paper in published["systems"]}
     table = Table(title="Measured here, and published for VOC 2007 test")
-    table.add_column("system")
-    for title in ("AP50", "s / image", "proposals, s / image", "training, min", "disk, MB"):
-        table.add_column(title, justify="right")
+    table.add_column("system", no_wrap=True)
+    for title in ("AP50", "s / image", "proposals", "minutes", "MB"):
+        table.add_column(title, justify="right", no_wrap=True)
     for title in ("mAP", "s / image"):
-        table.add_column(title, justify="right", style="dim")
-    table.add_column("trained on", style="dim")
+        table.add_column(title, justify="right", style="dim", no_wrap=True)
     for row in rows:
         paper = of_papers[row.system]
         table.add_row(
@@ -154,13 +153,18 @@ def _print_table(rows: list[Row], published: dict[str, Any]) -> None:
             f"{row.megabytes:,.0f}",
             f"{paper['map']:.1f}",
             f"{paper['seconds']:g}",
-            f"{paper['backbone']}, {paper['train']}",
         )
     console = Console()
     console.print(table)
+    console.print(
+        "proposals: seconds of CPU for each image, once, and not in the column before; minutes: of "
+        "training; MB: checkpoints and caches.",
+        style="dim",
+    )
     console.print(published["comment"], style="dim")
     for paper in published["systems"]:
-        console.print(f"{paper['system']}: {paper['source']}", style="dim", highlight=False)
+        source = f"{paper['backbone']}, {paper['train']}. {paper['source']}"
+        console.print(f"{paper['system']}: {source}", style="dim", highlight=False)
 
 
 def _shown(value: float | None) -> str:
