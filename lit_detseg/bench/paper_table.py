@@ -138,9 +138,9 @@ def _print_table(rows: list[Row], published: dict[str, Any]) -> None:
     of_papers = {paper["system"]: paper for paper in published["systems"]}
     table = Table(title="Measured here, and published for VOC 2007 test")
     table.add_column("system", no_wrap=True)
-    for title in ("AP50", "s / image", "proposals", "minutes", "MB"):
+    for title in ("AP50", "s/image", "proposing", "min", "MB"):
         table.add_column(title, justify="right", no_wrap=True)
-    for title in ("mAP", "s / image"):
+    for title in ("mAP", "s/image"):
         table.add_column(title, justify="right", style="dim", no_wrap=True)
     for row in rows:
         paper = of_papers[row.system]
@@ -157,7 +157,7 @@ def _print_table(rows: list[Row], published: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        "proposals: seconds of CPU for each image, once, and not in the column before; minutes: of "
+        "proposing: seconds of CPU for each image, once, not in the column before; min: minutes of "
         "training; MB: checkpoints and caches.",
         style="dim",
     )
