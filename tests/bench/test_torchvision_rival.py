@@ -62,6 +62,19 @@ def test_masks_have_the_size_of_the_image_without_padding(rival):
 
 
 @torch.no_grad()
+def test_an_image_is_looked_at_as_large_as_it_is(rival):
+    """Its backbone sees as many pixels in use as in training: torchvision would make it 800."""
+    seen = []
+    handle = rival.model.backbone.register_forward_pre_hook(
+        lambda module, given: seen.append(tuple(given[0].shape))
+    )
+    rival(make_images([(64, 96)]))
+    rival(make_images([(64, 96)]), [make_target([[4, 4, 40, 30]], [2], masks=True)])
+    handle.remove()
+    assert seen == [(1, 3, 64, 96)] * 2
+
+
+@torch.no_grad()
 def test_boxes_are_those_of_float32_under_autocast(rival):
     images = make_images([(64, 96)])
     (expected,) = rival(images)
