@@ -87,7 +87,7 @@ def _windows(
     end = _rounded(middle + reach) + 1
     limit = first.new_tensor(image_size)
     seen_first, seen_end = first.clamp(min=0), end.minimum(limit)
-    scale = side / (end - first)
+    scale = first.new_tensor(side) / (end - first)  # a plain number would be divided inexactly
     seen = (seen_end - seen_first).clamp(min=0)
     before = _rounded((seen_first - first) * scale)
     length = _rounded(seen * scale).minimum(side - before)

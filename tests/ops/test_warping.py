@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lit_detseg.ops.warping import warp_regions
@@ -71,6 +71,9 @@ def test_a_crop_is_what_the_program_makes_of_it(box, mode):
     context=st.integers(0, 9),
     mode=st.sampled_from(["warp", "square"]),
 )
+@example(
+    corner=(25, 0), size=(25, 1), side=42, context=6, mode="warp"
+)  # 33 of 36 columns: 38.5, rounded 39
 def test_any_box_any_side_any_context(corner, size, side, context, mode):
     far = [min(corner[0] + size[0], WIDTH), min(corner[1] + size[1], HEIGHT)]
     box = [*corner, *far]

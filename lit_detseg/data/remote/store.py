@@ -181,6 +181,6 @@ def _translated(error: Exception) -> Exception:
         return TransferError(reason) if transient else RefusedError(reason)
     if name in MISTAKES or isinstance(error, (TypeError, ImportError)):
         return RefusedError(f"{name}: {error}")
-    if isinstance(error, TimeoutError) and not str(error):
+    if name.endswith("ReadTimeoutError") or (isinstance(error, TimeoutError) and not str(error)):
         return TransferError("no byte came in time")
     return TransferError(f"{name}: {error}".removesuffix(": "))
